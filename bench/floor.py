@@ -1,0 +1,38 @@
+"""The floor: a bare ASGI function on the same server that answers the same bytes, whatever is asked."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from threatcloud.http.serve import run_server
+
+
+def make_floor(body: bytes) -> Any:
+    """The function."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": message["type"] + ".complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+if __name__ == "__main__":
+    floor = make_floor(Path(sys.argv[1]).read_bytes())
+    sys.exit(
+        run_server(
+            floor,
+            host="127.0.0.1",
+            port=int(sys.argv[2]),
+            tls_cert=None,
+            tls_key=None,
+            on_started=lambda url: print(url, flush=True),
+        )
+    )

@@ -1,0 +1,212 @@
+"""The composition root: settings become a store, services, jobs and applications, in one place."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from starlette.routing import Router
+
+from threatcloud.config import SettingError, Settings
+from threatcloud.domain.access import ALL_SCOPES
+from threatcloud.domain.report import Role
+from threatcloud.enrich.attack import load_attack
+from threatcloud.enrich.benign import load_guard
+from threatcloud.enrich.geo import load_locator
+from threatcloud.http.app import make_app, make_local_app
+from threatcloud.http.context import Services
+from threatcloud.http.local_server import serve_local_socket, socket_path
+from threatcloud.http.routes import ENDPOINTS
+from threatcloud.jobs import Job, JobRunner
+from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
+from threatcloud.services.agents import Agents
+from threatcloud.services.analytics import Analytics
+from threatcloud.services.auditing import Auditing
+from threatcloud.services.feeds import IndicatorFeed
+from threatcloud.services.imports import Importing
+from threatcloud.services.lookup import Lookup
+from threatcloud.services.maintenance import Maintenance
+from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
+from threatcloud.services.reporting import Reporting
+from threatcloud.services.screening import Screener
+from threatcloud.services.secrets import load_secret
+from threatcloud.storage import keys
+from threatcloud.storage.names import Names
+from threatcloud.storage.store import Store, open_store
+
+_log = structlog.get_logger("bootstrap")
+_MINUTE_S: Final = 60.0
+_HOUR_S: Final = 3600.0
+
+
+def clock() -> int:
+    """The current time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def make_screener(settings: Settings) -> Screener:
+    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged."""
+    own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
+    loaded = load_guard(own)
+    if loaded.missing:
+        _log.warning("degraded: benign lists are missing", lists=loaded.missing)
+    for problem in loaded.problems:
+        _log.warning("own benign list", problem=problem)
+    attack = load_attack(settings.attack_file)
+    if attack.problem:
+        _log.warning("degraded: no ATT&CK names", problem=attack.problem)
+    return Screener(loaded.guard, load_locator(settings.geo_db, settings.asn_db), attack)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One opened system: its services, its jobs, and what refreshes its feeds."""
+
+    services: Services
+    jobs: JobRunner
+    maintenance: Maintenance
+
+    def close(self) -> None:
+        """Writes what waits and closes the store."""
+        self.services.store.close()
+
+    def local_app(self) -> Router:
+        """The application of the local socket, for this process to call itself."""
+        return make_local_app(self.services)
+
+
+async def open_node(settings: Settings) -> Node:
+    """Opens the database and makes every service over it; the caller closes it.
+
+    Raises what ``open_store`` and ``load_secret`` raise.
+    """
+    secret = load_secret(settings.secret_path)
+    store = open_store(settings.db_path, clock)
+    try:
+        names = Names()
+        await store.read(names.load)
+        ring = KeyRing(secret, settings.api_keys)
+        await store.read(ring.load)
+        store.listen(_key_listener(ring, store, asyncio.get_running_loop()))
+        return _assemble(settings, store, names, ring, KeyDesk(store, secret, clock, ring), secret.audit)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) -> Callable[[set[str]], None]:
+    """Reloads the keys once a commit has changed them, before whoever made the change is answered."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(store.read(ring.load))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def listener(topics: set[str]) -> None:
+        if keys.TOPIC in topics:
+            loop.call_soon_threadsafe(reload)
+
+    return listener
+
+
+def _assemble(settings: Settings, store: Store, names: Names, ring: KeyRing, desk: KeyDesk, audit: bytes) -> Node:
+    screener = make_screener(settings)
+    publisher = Publisher(store, clock)
+    auditing = Auditing(store, audit, clock)
+    maintenance = Maintenance(store, names, clock)
+    runner = JobRunner(_jobs(publisher, auditing, maintenance), store, clock)
+    services = Services(
+        settings=settings,
+        clock=clock,
+        store=store,
+        ring=ring,
+        keys=desk,
+        screener=screener,
+        reporting=Reporting(store, names, screener, audit, clock),
+        lookup=Lookup(store, names, clock),
+        analytics=Analytics(store, clock),
+        publisher=publisher,
+        feeds=IndicatorFeed(store, names, clock),
+        agents=Agents(store, publisher, clock),
+        auditing=auditing,
+        importing=Importing(store, names, audit, clock),
+        job_runs=lambda: list(runner.last_runs.values()),
+        endpoints=ENDPOINTS,
+    )
+    return Node(services, runner, maintenance)
+
+
+def _jobs(publisher: Publisher, auditing: Auditing, maintenance: Maintenance) -> tuple[Job, ...]:
+    """The job table: name, interval and time-out in seconds, function."""
+
+    async def save() -> str:
+        saved = await publisher.save()
+        return f"{saved} lists stored" if saved else ""
+
+    async def flush() -> str:
+        entered = await auditing.flush()
+        return f"{entered} entries" if entered else ""
+
+    return (
+        Job("audit-reads", _MINUTE_S, 30.0, flush),
+        Job("save-feeds", float(SAVE_EVERY_S), _MINUTE_S, save),
+        Job("decay", _HOUR_S, _HOUR_S, maintenance.decay),
+        Job("forget", _HOUR_S, _MINUTE_S, maintenance.forget),
+    )
+
+
+def check_exposure(settings: Settings, ring: KeyRing) -> None:
+    """Refuses to listen beyond this machine while nobody could authenticate."""
+    if not settings.is_loopback and not ring.has_any(clock()):
+        raise SettingError(
+            f"TC_HOST: got {settings.host!r}, which other machines can reach, and there is no API key; make one first: "
+            "threat-cloud key create NAME --scope read --scope write, or set TC_API_KEYS"
+        )
+
+
+async def first_key(node: Node) -> str | None:
+    """A key with every scope where there is none at all, else None."""
+    if node.services.ring.has_any(clock()):
+        return None
+    new = await node.services.keys.create("first", ALL_SCOPES, Role.OPERATOR, None, LOCAL_OPERATOR)
+    return new.key
+
+
+def announce_key(key: str, settings: Settings) -> Path | None:
+    """Shows the key on a terminal, once; elsewhere leaves it in a file only its owner can read and gives its path."""
+    if sys.stderr.isatty():
+        return None
+    path = settings.db_path.with_name("first-key.txt")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
+    return path
+
+
+def make_server_app(node: Node) -> Router:
+    """The application of a server, whose lifespan publishes, runs the jobs, and drains the writer at the end."""
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        services = node.services
+        await services.publisher.start()
+        refresh = RefreshLoop(services.publisher, services.store)
+        path = socket_path(services.settings.db_path)
+        async with serve_local_socket(node.local_app(), path), asyncio.TaskGroup() as group:
+            running = [group.create_task(refresh.run()), group.create_task(node.jobs.run_forever())]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+        await services.auditing.flush()
+        await services.publisher.save()
+
+    return make_app(node.services, lifespan)

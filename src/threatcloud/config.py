@@ -1,0 +1,384 @@
+"""Every setting once: name, environment variable, default, unit and help.
+
+A value is taken from the command line, else the environment, else ``threat-cloud.toml``, else the default here. The
+table in docs/operations.md is made from ``SETTINGS``.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from threatcloud.domain.access import KeyEntry, parse_key_entry
+from threatcloud.domain.errors import DomainError
+
+CONFIG_FILE: Final = "threat-cloud.toml"
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class SettingError(DomainError):
+    """A setting has a value it cannot have; the message names it, what it got and what it wants."""
+
+    code = "bad_setting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one process, checked."""
+
+    host: str
+    port: int
+    db_path: Path
+    api_keys: tuple[KeyEntry, ...]
+    allow_anonymous_upload: bool
+    public_read: bool
+    rate_limit_read: int
+    rate_limit_write: int
+    rate_limit_feed: int
+    rate_limit_anonymous: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    cors_origins: tuple[str, ...]
+    log_level: str
+    log_format: str
+    retention_days: int
+    geo_db: Path | None
+    asn_db: Path | None
+    benign_lists: Path | None
+    attack_file: Path | None
+    trusted_proxies: Networks
+    secret_file: Path | None
+    metrics_port: int
+
+    @property
+    def secret_path(self) -> Path:
+        """Where the secret lies: beside the database unless configured."""
+        return self.secret_file or self.db_path.with_name(self.db_path.name + ".secret")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server can only be reached from this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class Setting(NamedTuple):
+    """One setting: its field in ``Settings``, variable, default as text, how to read it, what it wants, and help."""
+
+    field: str
+    variable: str
+    default: str
+    read: Callable[[str], Any]
+    wants: str
+    help: str
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        number = int(text.strip())
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError
+        return text.strip().lower()
+
+    return read
+
+
+def _host(text: str) -> str:
+    if not text.strip() or any(character.isspace() for character in text.strip()):
+        raise ValueError
+    return text.strip()
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _optional_file(text: str) -> Path | None:
+    if not text.strip():
+        return None
+    path = _path(text.strip())
+    if not path.exists():
+        raise ValueError
+    return path
+
+
+def _optional_path(text: str) -> Path | None:
+    return _path(text.strip()) if text.strip() else None
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _networks(text: str) -> Networks:
+    return tuple(ip_network(item, strict=False) for item in _items(text))
+
+
+def _keys(text: str) -> tuple[KeyEntry, ...]:
+    return tuple(parse_key_entry(item) for item in _items(text))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(_items(text))
+    for origin in origins:
+        scheme, _, rest = origin.partition("://")
+        if origin != "*" and (scheme not in {"http", "https"} or not rest or "/" in rest):
+            raise ValueError
+    return origins
+
+
+_RATE: Final = _integer(1, 1_000_000)
+_RATE_WANTS: Final = "a whole number from 1 to 1000000"
+_FILE_WANTS: Final = "the path of a file that exists"
+
+SETTINGS: Final = (
+    Setting("host", "TC_HOST", "127.0.0.1", _host, "an address or host name", "Address to listen on."),
+    Setting(
+        "port",
+        "TC_PORT",
+        "4000",
+        _integer(0, 65535),
+        "a port from 0 to 65535",
+        "Port to listen on; 0 picks a free one.",
+    ),
+    Setting(
+        "db_path",
+        "TC_DB_PATH",
+        "./data/threat-cloud.db",
+        _path,
+        "a path",
+        "The SQLite database; made when absent.",
+    ),
+    Setting(
+        "api_keys",
+        "TC_API_KEYS",
+        "",
+        _keys,
+        "KEY, KEY:scope+scope or KEY:scope+scope@role, comma separated",
+        "API keys; scopes read write audit admin feeds (default read+write+audit), roles operator (default) agent "
+        "honeypot community.",
+    ),
+    Setting(
+        "allow_anonymous_upload",
+        "ALLOW_ANONYMOUS_UPLOAD",
+        "false",
+        _boolean,
+        "true or false",
+        "Take reports without a key, as untrusted.",
+    ),
+    Setting(
+        "public_read",
+        "TC_PUBLIC_READ",
+        "false",
+        _boolean,
+        "true or false",
+        "Let anyone read and load feeds without a key.",
+    ),
+    Setting(
+        "rate_limit_read",
+        "TC_RATE_LIMIT_READ",
+        "600",
+        _RATE,
+        _RATE_WANTS,
+        "Reads a minute, per key and address.",
+    ),
+    Setting(
+        "rate_limit_write",
+        "TC_RATE_LIMIT_WRITE",
+        "120",
+        _RATE,
+        _RATE_WANTS,
+        "Writes a minute, per key and address.",
+    ),
+    Setting(
+        "rate_limit_feed",
+        "TC_RATE_LIMIT_FEED",
+        "60",
+        _RATE,
+        _RATE_WANTS,
+        "Feed requests a minute, per key and address.",
+    ),
+    Setting(
+        "rate_limit_anonymous",
+        "TC_RATE_LIMIT_ANONYMOUS",
+        "60",
+        _RATE,
+        _RATE_WANTS,
+        "Requests a minute of an address without a key; failed authentication has the same limit of its own.",
+    ),
+    Setting(
+        "tls_cert",
+        "TC_TLS_CERT",
+        "",
+        _optional_file,
+        _FILE_WANTS,
+        "Certificate chain (PEM); with TC_TLS_KEY turns TLS on.",
+    ),
+    Setting("tls_key", "TC_TLS_KEY", "", _optional_file, _FILE_WANTS, "Private key (PEM) of the certificate."),
+    Setting(
+        "cors_origins",
+        "TC_CORS_ORIGINS",
+        "",
+        _origins,
+        "origins such as https://intel.example.org, comma separated, or *",
+        "Web origins that may call the API from a browser; none by default.",
+    ),
+    Setting(
+        "log_level",
+        "TC_LOG_LEVEL",
+        "info",
+        _one_of("debug", "info", "warning", "error"),
+        "debug, info, warning or error",
+        "The least severe log line that is written.",
+    ),
+    Setting(
+        "log_format",
+        "TC_LOG_FORMAT",
+        "auto",
+        _one_of("auto", "json", "console"),
+        "auto, json or console",
+        "How log lines look; auto is console on a terminal, else JSON.",
+    ),
+    Setting(
+        "retention_days",
+        "TC_RETENTION_DAYS",
+        "90",
+        _integer(1, 36_500),
+        "days from 1 to 36500",
+        "Days an unseen indicator is kept.",
+    ),
+    Setting(
+        "geo_db",
+        "TC_GEO_DB",
+        "",
+        _optional_file,
+        _FILE_WANTS,
+        "MMDB file for countries; the built-in table otherwise.",
+    ),
+    Setting(
+        "asn_db",
+        "TC_ASN_DB",
+        "",
+        _optional_file,
+        _FILE_WANTS,
+        "MMDB file for autonomous systems; none otherwise.",
+    ),
+    Setting(
+        "benign_lists",
+        "TC_BENIGN_LISTS",
+        "",
+        _optional_file,
+        "the path of a folder that exists",
+        "Folder of *.txt files with the operator's own never-publish values.",
+    ),
+    Setting(
+        "attack_file",
+        "TC_ATTACK_FILE",
+        "",
+        _optional_file,
+        _FILE_WANTS,
+        "ATT&CK data that replaces the packaged release.",
+    ),
+    Setting(
+        "trusted_proxies",
+        "TC_TRUSTED_PROXIES",
+        "",
+        _networks,
+        "addresses or networks, comma separated",
+        "Proxies whose X-Forwarded-For is believed.",
+    ),
+    Setting(
+        "secret_file",
+        "TC_SECRET_FILE",
+        "",
+        _optional_path,
+        "a path",
+        "The server's secret; made beside the database (NAME.secret) when absent.",
+    ),
+    Setting(
+        "metrics_port",
+        "TC_METRICS_PORT",
+        "0",
+        _integer(0, 65535),
+        "a port from 0 to 65535",
+        "Loopback port that serves /metrics without a key; 0 serves it on the main port only, with a key.",
+    ),
+)
+
+
+def load_settings(
+    flags: Mapping[str, object], environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Settings:
+    """The settings of this process: ``flags`` (by field; None counts as not given) over environment over file.
+
+    Raises SettingError with one line that names the setting, what it got and what it wants.
+    """
+    environ = os.environ if environ is None else environ
+    file_values = _read_file((folder or Path()) / CONFIG_FILE)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        flag = flags.get(setting.field)
+        if flag is not None:
+            origin, text = f"--{setting.field.replace('_', '-')}", str(flag)
+        elif setting.variable in environ:
+            origin, text = setting.variable, environ[setting.variable]
+        elif setting.field in file_values:
+            origin, text = f"{setting.field} in {CONFIG_FILE}", file_values[setting.field]
+        else:
+            origin, text = setting.variable, setting.default
+        values[setting.field] = _read(setting, origin, text)
+    settings = Settings(**values)
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingError("TC_TLS_CERT and TC_TLS_KEY go together: one is set and the other is not")
+    return settings
+
+
+def _read(setting: Setting, origin: str, text: str) -> Any:
+    try:
+        return setting.read(text)
+    except (ValueError, KeyError) as error:
+        reason = f" ({error})" if setting.field == "api_keys" else ""
+        got = "a value that does not fit" if setting.field == "api_keys" else repr(text)
+        raise SettingError(f"{origin}: got {got}{reason}, wants {setting.wants}") from None
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path}: {error}") from error
+    known = {setting.field for setting in SETTINGS}
+    for name in content:
+        if name not in known:
+            raise SettingError(f"{path}: {name} is no setting; settings are {', '.join(sorted(known))}")
+    return {name: _text(value) for name, value in content.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,67 @@
+"""Outbound feeds: what a list asks for, how its plain text looks, and how its versions are counted."""
+
+import re
+from typing import Final, NamedTuple
+
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.reputation import BLOCK_REPUTATION
+from threatcloud.domain.times import iso
+
+_VERSION: Final = re.compile(r"v(\d{8})(?:\.(\d{6}))?\Z")
+MAX_COUNT: Final = 999_999
+
+
+class FeedList(NamedTuple):
+    """A list by what it selects: shared values of a type up to a reputation, of one category, hosts only."""
+
+    type: IndicatorType
+    max_reputation: int = BLOCK_REPUTATION
+    category: str | None = None
+    hosts_only: bool = False
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the list that is always kept rendered."""
+        return self == FeedList(self.type)
+
+
+class Wording(NamedTuple):
+    """How a plain list speaks of itself."""
+
+    title: str
+    unit: str
+
+
+WORDING: Final = {
+    IndicatorType.IP: Wording("IP", "IPs"),
+    IndicatorType.DOMAIN: Wording("Domain", "domains"),
+    IndicatorType.HASH: Wording("Hash", "hashes"),
+}
+
+
+def plain_header(kind: IndicatorType, generated_at: int, entries: int) -> bytes:
+    """The three comment lines a plain list begins with."""
+    wording = WORDING[kind]
+    lines = (
+        f"# Threat Cloud {wording.title} Blocklist",
+        f"# Generated: {iso(generated_at)}",
+        f"# Total: {entries} {wording.unit}",
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def is_version(text: str) -> bool:
+    """Whether the text is a package version: ``vYYYYMMDD.NNNNNN`` or the day alone."""
+    return _VERSION.match(text) is not None
+
+
+def next_version(last: str | None, now: int) -> str:
+    """The version after ``last``: larger as text, whatever the clock did."""
+    today = iso(now)[:10].replace("-", "")
+    match = _VERSION.match(last) if last else None
+    if match is None or match[1] < today:
+        return f"v{today}.000001"
+    count = int(match[2] or 0) + 1
+    if count > MAX_COUNT:
+        return f"v{int(match[1]) + 1:08d}.000001"
+    return f"v{match[1]}.{count:06d}"

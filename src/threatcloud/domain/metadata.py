@@ -1,0 +1,54 @@
+"""Metadata of an indicator: how what several reports say of it becomes one object (contract, POST /api/threats)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+MAX_LIST = 100
+#: Scalars that gather into lists, newest last.
+GATHERED: Final = {
+    "port": "ports",
+    "ports": "ports",
+    "protocol": "protocols",
+    "protocols": "protocols",
+    "mitreId": "mitreIds",
+    "mitreIds": "mitreIds",
+    "mitreTechnique": "mitreIds",
+    "tag": "tags",
+    "tags": "tags",
+}
+
+
+def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
+    """The old metadata with the new in it: lists gather (the newest 100), attempts add up, else the latest wins."""
+    merged = dict(old or {})
+    for name, value in new.items():
+        if name in GATHERED:
+            target = GATHERED[name]
+            merged[target] = _gather(merged.get(target, ()), value)
+        elif name == "attempts" and _is_count(value) and _is_count(merged.get(name, 0)):
+            merged[name] = merged.get(name, 0) + value
+        else:
+            merged[name] = value
+    return merged
+
+
+def gathered(metadata: Mapping[str, Any], target: str) -> list[Any]:
+    """What the metadata of one report says for a gathered list, scalar and list spellings together."""
+    found: list[Any] = []
+    for name, value in metadata.items():
+        if GATHERED.get(name) == target:
+            found = _gather(found, value)
+    return found
+
+
+def _gather(known: Iterable[Any], value: Any) -> list[Any]:
+    added = value if isinstance(value, list) else [value]
+    kept = [item for item in known if item not in added]
+    for item in added:
+        if item is not None and item not in kept:
+            kept.append(item)
+    return kept[-MAX_LIST:]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

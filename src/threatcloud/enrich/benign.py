@@ -1,0 +1,239 @@
+"""The benign lists of the publication guard, read from the MISP warninglists that pymispwarninglists ships.
+
+Only the files the profile names are read, into sorted arrays and one table of names: the package's own class
+keeps everything in 354 MB. A list that is missing or broken is reported, and the guard works without it.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.address import Network, masked, parse_network
+from threatcloud.domain.allowlist import Allowlist
+from threatcloud.domain.canonical import InvalidIndicator
+from threatcloud.domain.canonical.ids import HASH_NAMES
+from threatcloud.domain.canonical.name import canonical_domain
+from threatcloud.domain.hosts import ipv4_number
+from threatcloud.domain.indicator import Indicator, detect
+from threatcloud.domain.intervals import Intervals, Range
+from threatcloud.domain.publication import BenignList, BenignLists, Guard, Policy
+from threatcloud.enrich.benign_profile import RANKINGS, ROWS, Holds, Row
+from threatcloud.enrich.suffixes import Suffixes, load_suffixes
+
+_PACKAGE: Final = "pymispwarninglists"
+_LISTS: Final = "data/misp-warninglists/lists"
+_CONSENSUS: Final = next(rank for rank, row in enumerate(ROWS) if row.name == RANKINGS)
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
+
+
+class LoadedLists(NamedTuple):
+    """The lists, and the names of those that could not be read, in the order of the profile."""
+
+    lists: BenignLists
+    missing: tuple[str, ...]
+
+
+class LoadedGuard(NamedTuple):
+    """A guard, the lists it has to do without, and what is wrong with the operator's files, as sentences."""
+
+    guard: Guard
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class HashTable:
+    """Ranks by file hash in sorted blocks of fixed width: 17 to 65 bytes a hash, where a dict takes 200."""
+
+    __slots__ = ("_blocks",)
+
+    def __init__(self, ranks: Mapping[str, int]) -> None:
+        """Ranks from 0 to 255 by hash in lower-case hex; keys that are no MD5, SHA-1, SHA-256 or SHA-512 go."""
+        self._blocks: dict[int, tuple[bytes, bytes]] = {}
+        for chars in HASH_NAMES:
+            values = sorted([value for value in ranks if len(value) == chars])
+            self._blocks[chars // 2] = bytes.fromhex("".join(values)), bytes(map(ranks.__getitem__, values))
+
+    def get(self, value: str) -> int | None:
+        """The rank of a canonical hash; None when it is not held."""
+        digest = bytes.fromhex(value)
+        width = len(digest)
+        digests, ranks = self._blocks[width]
+        index = bisect_left(range(len(ranks)), digest, key=lambda i: digests[i * width : (i + 1) * width])
+        return ranks[index] if digests.startswith(digest, index * width) else None
+
+
+class _ListFile(msgspec.Struct):
+    """The part of a MISP warninglist that matters here."""
+
+    entries: list[str] = msgspec.field(name="list")
+
+
+_decode_list: Final = msgspec.json.Decoder(_ListFile).decode
+
+
+def load_guard(
+    operator_files: Sequence[Path] = (),
+    lists_directory: Path | None = None,
+    suffix_file: Path | None = None,
+    skip: Collection[str] = (),
+) -> LoadedGuard:
+    """A guard over the benign lists and the operators' own files, each an allowlist under the file's name.
+
+    ``lists_directory`` replaces the packaged lists (it holds ``NAME/list.json`` for each), ``suffix_file``
+    the Public Suffix List; lists named in ``skip`` are not used. Raises OSError only for the suffix list.
+    """
+    suffixes = load_suffixes(suffix_file)
+    lists, missing = load_benign_lists(suffixes, lists_directory, skip)
+    guard, problems = Guard(lists, suffixes), list[str]()
+    for path in operator_files:
+        allowlist, found = read_allowlist(path)
+        guard = guard.with_allowlist(allowlist)
+        problems += found
+    return LoadedGuard(guard, missing, tuple(problems))
+
+
+def load_benign_lists(suffixes: Suffixes, directory: Path | None = None, skip: Collection[str] = ()) -> LoadedLists:
+    """Every list of the profile, from the package or from a directory laid out like it."""
+    source = _Source(directory or _packaged_directory(), skip)
+    # The hashes come first: what decoding their ten megabytes leaves behind is used again by the rest.
+    hashes = _hash_table(source)
+    v4, v6 = _intervals(source)
+    names, zones = _names(source, suffixes)
+    lists = tuple(BenignList(row.name, row.policy, row.reason, row.ranking) for row in ROWS)
+    return LoadedLists(BenignLists(lists, v4, v6, names, zones, hashes), source.missing())
+
+
+def read_allowlist(path: Path) -> tuple[Allowlist, tuple[str, ...]]:
+    """An operator's file as an allowlist under its name, and a sentence for each line that is no value.
+
+    One value a line, in any spelling an indicator may have: an address, network, domain, URL, hash or e-mail
+    address; ``.example.org`` is the domain with everything below it. ``#`` begins a comment. UTF-8.
+    """
+    entries: list[Indicator] = []
+    zones: list[str] = []
+    problems: list[str] = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        return Allowlist(path.stem), (f"{path.name} cannot be read: {error}",)
+    for number, line in enumerate(lines, 1):
+        value = _COMMENT.sub("", line).strip()
+        try:
+            if value.startswith((".", "*.")):
+                zones.append(canonical_domain(value.removeprefix("*")[1:]))
+            elif value:
+                entries.append(detect(value))
+        except InvalidIndicator as error:
+            problems.append(f"{path.name}, line {number}: {error.reason}")
+    return Allowlist.of(path.stem, entries, zones), tuple(problems)
+
+
+class _Source:
+    """The entries of each list, read when they are asked for."""
+
+    def __init__(self, directory: Path, skip: Collection[str]) -> None:
+        self._directory = directory
+        self._skip = skip
+        self._missing: set[str] = set()
+
+    def lists(self, holds: Holds) -> Iterator[tuple[int, Row, Sequence[str]]]:
+        """Rank, row and entries (in lower case) of each readable list of a kind, strongest first."""
+        for rank, row in enumerate(ROWS):
+            if row.holds is not holds or row.name in self._skip:
+                continue
+            entries = self._read(row.name) if row.entries is None else row.entries
+            if entries is None:
+                self._missing.add(row.name)
+            else:
+                yield rank, row, entries
+
+    def missing(self) -> tuple[str, ...]:
+        """The lists that could not be read, in the order of the profile."""
+        return tuple(row.name for row in ROWS if row.name in self._missing)
+
+    def _read(self, name: str) -> list[str] | None:
+        try:
+            return _decode_list((self._directory / name / "list.json").read_bytes().lower()).entries
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def _packaged_directory() -> Path:
+    spec = find_spec(_PACKAGE)
+    return Path(spec.origin).parent / _LISTS if spec and spec.origin else Path(_PACKAGE)
+
+
+def _hash_table(source: _Source) -> HashTable:
+    ranks: dict[str, int] = {}
+    for rank, _, entries in reversed(list(source.lists(Holds.HASHES))):
+        ranks.update(dict.fromkeys(entries, rank))
+    return HashTable(ranks)
+
+
+def _intervals(source: _Source) -> tuple[Intervals, Intervals]:
+    """The networks by version, 4 and 6; what is no network is passed over."""
+    v4: list[Range] = []
+    v6: list[Range] = []
+    for rank, row, entries in source.lists(Holds.NETWORKS):
+        holes = [parse_network(hole) for hole in row.without]
+        for entry in entries:
+            number = ipv4_number(entry)
+            if number is not None:
+                v4.append((number, number, rank))
+            elif network := _network(entry):
+                ranges = v4 if network.version == 4 else v6
+                pieces = _cut(network, holes) if holes else ((network.first, network.last),)
+                ranges.extend((first, last, rank) for first, last in pieces)
+    return Intervals(v4), Intervals(v6)
+
+
+def _network(entry: str) -> Network | None:
+    address, _, prefix = entry.partition("/")
+    number = ipv4_number(address)
+    try:
+        return masked(*parse_network(entry)) if number is None else masked(4, number, int(prefix))
+    except ValueError:
+        return None
+
+
+def _cut(network: Network, holes: Sequence[Network]) -> Iterator[tuple[int, int]]:
+    """The addresses of a network that are in no hole, as ranges; holes ascend."""
+    version, first, last = network.version, network.first, network.last
+    for hole in holes:
+        if hole.version == version and first <= hole.last and hole.first <= last:
+            if first < hole.first:
+                yield first, hole.first - 1
+            first = hole.last + 1
+    if first <= last:
+        yield first, last
+
+
+def _names(source: _Source, suffixes: Suffixes) -> tuple[dict[str, int], dict[str, int]]:
+    """Names and zones by rank; the strongest list that holds a name keeps it."""
+    names: dict[str, int] = {}
+    zones: dict[str, int] = {}
+    votes: set[int] = set()
+    for rank, row, entries in source.lists(Holds.NAMES):
+        plain = [name.removeprefix(".").removeprefix("www.") for name in entries]
+        if row.ranking and row.policy is Policy.CORROBORATE:
+            _vote(names, plain, rank, votes, suffixes)
+            votes.add(rank)
+        else:
+            for name, entry in zip(plain, entries, strict=True):
+                (zones if entry.startswith(row.zones) else names).setdefault(name, rank)
+    return names, zones
+
+
+def _vote(names: dict[str, int], ranked: Sequence[str], rank: int, votes: Collection[int], suffixes: Suffixes) -> None:
+    """Enter a ranking: what an earlier one has too, or what lies below a name never published, is beyond doubt."""
+    for name in ranked:
+        if names.setdefault(name, rank) in votes:
+            names[name] = _CONSENSUS
+    for name in ranked:
+        if names[name] == rank and names.get(suffixes.registered_domain(name) or name, rank) <= _CONSENSUS:
+            names[name] = _CONSENSUS

@@ -1,0 +1,264 @@
+"""The one layer between the server and the handlers: every request passes here in the order
+
+route, caller, rate limit, scope, body, query, handler, coding, headers, figures.
+
+It is a single Starlette route and no stack of middleware: each layer costs, and the order matters.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match, Router
+from starlette.types import Receive, Scope, Send
+
+from threatcloud.domain.access import Caller
+from threatcloud.domain.errors import DomainError, RateLimited, TooLarge, Unauthenticated, WrongMediaType
+from threatcloud.http.answer import Answer
+from threatcloud.http.auth import Gate, client_address
+from threatcloud.http.compression import MIN_BYTES, choose_coding, compress
+from threatcloud.http.context import Services
+from threatcloud.http.cors import cors_headers, preflight
+from threatcloud.http.endpoint import Access, Call, RateClass
+from threatcloud.http.errors import answer_error, failure
+from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
+from threatcloud.http.protocol import SECURITY_HEADERS
+from threatcloud.http.rate_limit import Allowance, RateLimiter
+from threatcloud.http.routes import Found, Route, RouteTable
+from threatcloud.services.access import LOCAL_OPERATOR
+
+_log = structlog.get_logger("http")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+_NO_ALLOWANCE: Final = Allowance(0, 0, 0, 0)
+
+
+class Gateway(BaseRoute):
+    """Answers every HTTP request.
+
+    With ``local`` it serves the socket that only this machine's operator can open: every call is the operator's,
+    without key or limit, and the routes of the command line are there too.
+    """
+
+    def __init__(self, services: Services, *, local: bool = False) -> None:
+        settings = services.settings
+        self._services = services
+        self._local = local
+        self._table = RouteTable((*services.endpoints, *LOCAL_ENDPOINTS) if local else services.endpoints)
+        self._gate = Gate(
+            services.ring, public_read=settings.public_read, anonymous_upload=settings.allow_anonymous_upload
+        )
+        self._limiter = RateLimiter()
+        self._limits = {
+            RateClass.READ: settings.rate_limit_read,
+            RateClass.WRITE: settings.rate_limit_write,
+            RateClass.FEED: settings.rate_limit_feed,
+        }
+        self._is_tls = settings.tls_cert is not None
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Everything HTTP is ours."""
+        return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, whatever happens."""
+        started_s = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        exchange = _Exchange(scope, headers, request_id)
+        try:
+            answer = await self._answer(exchange, receive)
+        except DomainError as error:
+            answer = answer_error(error, request_id)
+        except ClientDisconnect:
+            return
+        except Exception:  # noqa: BLE001 - logged whole; the client gets the generic sentence
+            _log.exception("request failed", request_id=request_id, route=exchange.route_name)
+            answer = failure(
+                500, "internal", "The server failed to answer; tell its operator the requestId.", request_id
+            )
+        await self._send(exchange, answer, send)
+        seconds = time.perf_counter() - started_s
+        self._services.requests.note(exchange.route_name, exchange.method, answer.status, seconds)
+        _log.debug(
+            "request",
+            route=exchange.route_name,
+            method=exchange.method,
+            status=answer.status,
+            ms=round(seconds * 1000, 2),
+            request_id=request_id,
+            address=exchange.address,
+        )
+
+    async def _answer(self, exchange: "_Exchange", receive: Receive) -> Answer:
+        services, scope = self._services, exchange.scope
+        forwarded = exchange.headers.get(b"x-forwarded-for")
+        peer = scope["client"][0] if scope["client"] else ""
+        exchange.address = client_address(
+            peer, forwarded.decode("latin-1") if forwarded else None, services.settings.trusted_proxies
+        )
+        found = self._table.find(scope["raw_path"])
+        if found is None:
+            return self._no_route(exchange)
+        route = _route_for(found, exchange.method)
+        if route is None:
+            return self._wrong_method(exchange, found)
+        exchange.route_name = route.endpoint.path
+        caller = self._admit(exchange, route)
+        call = Call(services, caller, exchange.headers, exchange.request_id)
+        call.params = found.params
+        call.query = route.query.read(scope["query_string"])
+        if route.body is not None:
+            call.raw_body = await _read_body(exchange.headers, receive, route.endpoint.max_body_bytes)
+            call.body = route.body.read(call.raw_body)
+        answer = await route.endpoint.handler(call)
+        if route.endpoint.access is not Access.OPEN and exchange.method in {"GET", "HEAD"}:
+            services.auditing.note_read(route.endpoint.path, caller)
+        return answer
+
+    def _admit(self, exchange: "_Exchange", route: Route) -> Caller:
+        """The caller, once its key, its rate and its scope are in order."""
+        if self._local:
+            return LOCAL_OPERATOR
+        endpoint, now_s = route.endpoint, time.monotonic()
+        try:
+            caller = self._gate.identify(exchange.headers, endpoint.access, exchange.address, self._services.clock())
+        except Unauthenticated:
+            self._take(exchange, "failed authentication", "", now_s)
+            raise
+        if endpoint.rate is not RateClass.NONE:
+            if caller.mask:
+                self._take(exchange, endpoint.rate, caller.reporter, now_s)
+            else:
+                self._take(exchange, "anonymous", "", now_s)
+        self._gate.authorise(caller, endpoint.access)
+        return caller
+
+    def _take(self, exchange: "_Exchange", rate_class: str, key: str, now_s: float) -> None:
+        if self._local:
+            return
+        limit = self._limits.get(rate_class, self._services.settings.rate_limit_anonymous)  # type: ignore[call-overload]
+        allowance = self._limiter.take(rate_class, key, exchange.address, limit, now_s)
+        exchange.allowance = allowance
+        if allowance.retry_after_s:
+            raise RateLimited(
+                f"more than {limit} requests a minute ({rate_class}); try again in {allowance.retry_after_s} s",
+                allowance.retry_after_s,
+            )
+
+    def _no_route(self, exchange: "_Exchange") -> Answer:
+        self._take(exchange, "anonymous", "", time.monotonic())
+        return failure(404, "not_found", "There is no such route; GET /openapi.json lists them.", exchange.request_id)
+
+    def _wrong_method(self, exchange: "_Exchange", found: Found) -> Answer:
+        methods = sorted(found.routes.keys() | ({"HEAD"} if "GET" in found.routes else set()))
+        origins = self._services.settings.cors_origins
+        if exchange.method == "OPTIONS" and (answer := preflight(exchange.headers, origins, methods)):
+            return answer
+        self._take(exchange, "anonymous", "", time.monotonic())
+        message = f"{exchange.method} is not possible here; {', '.join(methods)} is."
+        return failure(405, "method_not_allowed", message, exchange.request_id, (), {"Allow": ", ".join(methods)})
+
+    async def _send(self, exchange: "_Exchange", answer: Answer, send: Send) -> None:
+        body = answer.body
+        raw: list[tuple[bytes, bytes]] = [
+            (name.lower().encode(), value.encode()) for name, value in answer.headers.items()
+        ]
+        if answer.status != 304:
+            raw.append((b"content-type", answer.media.encode()))
+        coding = answer.coding
+        if coding is None and len(body) > MIN_BYTES:
+            coding = choose_coding(exchange.headers.get(b"accept-encoding", b"").decode("latin-1"))
+            body = compress(body, coding) if coding != "identity" else body
+            raw.append((b"vary", b"accept-encoding"))
+        if coding is not None and coding != "identity" and answer.status != 304:
+            raw.append((b"content-encoding", coding.encode()))
+        if answer.status != 304:
+            raw.append((b"content-length", str(len(body)).encode()))
+        raw.append((b"x-request-id", exchange.request_id.encode()))
+        raw += _rate_headers(exchange.allowance)
+        raw += [header for header in SECURITY_HEADERS if not any(header[0] == name for name, _ in raw)]
+        raw += cors_headers(exchange.headers, self._services.settings.cors_origins)
+        if self._is_tls:
+            raw.append(_HSTS)
+        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
+
+
+class _Exchange:
+    """One request on its way through."""
+
+    __slots__ = ("address", "allowance", "headers", "method", "request_id", "route_name", "scope")
+
+    def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
+        self.scope = scope
+        self.headers = headers
+        self.request_id = request_id
+        self.method: str = scope["method"]
+        self.address = ""
+        self.route_name = "(none)"
+        self.allowance = _NO_ALLOWANCE
+
+
+def _request_id(sent: bytes | None) -> str:
+    return sent.decode("ascii") if sent and _REQUEST_ID.match(sent) else secrets.token_hex(8)
+
+
+def _route_for(found: Found, method: str) -> Route | None:
+    return found.routes.get("GET" if method == "HEAD" else method)
+
+
+def _rate_headers(allowance: Allowance) -> list[tuple[bytes, bytes]]:
+    if not allowance.limit:
+        return []
+    return [
+        (b"ratelimit-limit", str(allowance.limit).encode()),
+        (b"ratelimit-remaining", str(allowance.remaining).encode()),
+        (b"ratelimit-reset", str(allowance.reset_s).encode()),
+    ]
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+    """The whole body; TooLarge once it passes the limit of the route; WrongMediaType when it is not JSON."""
+    media = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    if media != b"application/json" and not media.endswith(b"+json"):
+        raise WrongMediaType("the body must be JSON: send Content-Type: application/json")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise WrongMediaType("a body with a Content-Encoding is not taken; send it plain")
+    too_large = TooLarge(f"the body is over {max_bytes} bytes; send it in parts")
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > max_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise too_large
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def make_local_app(services: Services) -> Router:
+    """The ASGI application of the local socket."""
+    return Router(routes=[Gateway(services, local=True)], redirect_slashes=False)
+
+
+def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> Router:
+    """The ASGI application: the gateway, and a lifespan that starts and stops what runs beside requests."""
+
+    @asynccontextmanager
+    async def run(_app: Any) -> AsyncIterator[None]:
+        async with lifespan():
+            yield
+
+    return Router(routes=[Gateway(services)], lifespan=run, redirect_slashes=False)

@@ -1,0 +1,110 @@
+"""Who calls: the client's address behind trusted proxies, the key it sends, and whether it may."""
+
+from base64 import b64decode
+from binascii import Error
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from threatcloud.config import Networks
+from threatcloud.domain.access import Caller, KeyInfo, Scope
+from threatcloud.domain.errors import Forbidden, Unauthenticated
+from threatcloud.http.endpoint import Access
+from threatcloud.services.access import KeyRing, caller_with_key, caller_without_key
+
+_SCOPES: Final = {
+    Access.READ: Scope.READ,
+    Access.READ_PRIVATE: Scope.READ,
+    Access.FEEDS: Scope.FEEDS,
+    Access.REPORT: Scope.WRITE,
+    Access.WRITE: Scope.WRITE,
+    Access.AUDIT: Scope.AUDIT,
+    Access.ADMIN: Scope.ADMIN,
+}
+_PUBLIC: Final = frozenset({Access.READ, Access.FEEDS})
+
+
+def client_address(peer: str, forwarded_for: str | None, trusted: Networks) -> str:
+    """The caller's address: the peer's, or when that is a trusted proxy the last address it forwards that is none."""
+    if not trusted or not forwarded_for or not _is_trusted(peer, trusted):
+        return peer
+    for text in reversed(forwarded_for.split(",")):
+        address = _plain_address(text.strip())
+        if address is None:
+            return peer
+        peer = address
+        if not _is_trusted(address, trusted):
+            return address
+    return peer
+
+
+def _plain_address(text: str) -> str | None:
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _is_trusted(text: str, trusted: Networks) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and isinstance(address.ipv4_mapped, IPv4Address):
+        address = address.ipv4_mapped
+    return any(address in network for network in trusted)
+
+
+class Gate:
+    """Tells callers apart and lets them in or not."""
+
+    def __init__(self, ring: KeyRing, *, public_read: bool, anonymous_upload: bool) -> None:
+        self._ring = ring
+        self._public_read = public_read
+        self._anonymous_upload = anonymous_upload
+
+    def identify(self, headers: Mapping[bytes, bytes], access: Access, address: str, now: int) -> Caller:
+        """The caller; Unauthenticated when a key is sent that is none, or none is sent where one is needed."""
+        authorization = headers.get(b"authorization")
+        if authorization is None:
+            if self._is_free(access):
+                return caller_without_key(address)
+            raise Unauthenticated("an API key is needed: send it as Authorization: Bearer KEY")
+        if access is Access.OPEN:
+            return caller_without_key(address)
+        info = self._find(authorization, access, now)
+        if info is None:
+            raise Unauthenticated("this API key is unknown, expired or revoked")
+        return caller_with_key(info, address)
+
+    def authorise(self, caller: Caller, access: Access) -> None:
+        """Forbidden when the caller lacks the scope of the route."""
+        if self._is_free(access):
+            return
+        scope = _SCOPES[access]
+        if not caller.may(scope):
+            raise Forbidden(f"this API key lacks the scope {scope.value}")
+
+    def _is_free(self, access: Access) -> bool:
+        if access is Access.OPEN:
+            return True
+        return (self._public_read and access in _PUBLIC) or (self._anonymous_upload and access is Access.REPORT)
+
+    def _find(self, authorization: bytes, access: Access, now: int) -> KeyInfo | None:
+        scheme, _, value = authorization.decode("latin-1").partition(" ")
+        value = value.strip()
+        if scheme.lower() == "bearer":
+            return self._ring.find(value, now)
+        if scheme.lower() == "basic" and access is Access.FEEDS:
+            try:
+                _, _, password = b64decode(value, validate=True).decode("utf-8").partition(":")
+            except (Error, ValueError):
+                return None
+            return self._ring.find(password, now)
+        return None

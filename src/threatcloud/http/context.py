@@ -1,0 +1,49 @@
+"""What handlers work with: the services of one running server."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from threatcloud.config import Settings
+from threatcloud.http.endpoint import Endpoint
+from threatcloud.http.metrics import RequestFigures
+from threatcloud.services.access import KeyDesk, KeyRing
+from threatcloud.services.agents import Agents
+from threatcloud.services.analytics import Analytics
+from threatcloud.services.auditing import Auditing
+from threatcloud.services.feeds import IndicatorFeed
+from threatcloud.services.imports import Importing
+from threatcloud.services.lookup import Lookup
+from threatcloud.services.publishing import Publisher
+from threatcloud.services.reporting import Reporting
+from threatcloud.services.screening import Screener
+from threatcloud.storage.jobs import JobRun
+from threatcloud.storage.store import Clock, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a request may need, made once in bootstrap."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    ring: KeyRing
+    keys: KeyDesk
+    screener: Screener
+    reporting: Reporting
+    lookup: Lookup
+    analytics: Analytics
+    publisher: Publisher
+    feeds: IndicatorFeed
+    agents: Agents
+    auditing: Auditing
+    importing: Importing
+    job_runs: Callable[[], list[JobRun]]
+    endpoints: tuple[Endpoint, ...] = ()
+    requests: RequestFigures = field(default_factory=RequestFigures)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def uptime_s(self) -> int:
+        """Whole seconds since the start."""
+        return int(time.monotonic() - self.started_s)

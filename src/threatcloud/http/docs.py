@@ -1,0 +1,69 @@
+"""``/docs``: the OpenAPI document as one page, rendered here, without scripts and without anything from elsewhere."""
+
+from functools import lru_cache
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader
+
+from threatcloud.http.endpoint import Endpoint
+from threatcloud.http.openapi import document
+
+HTML: Final = "text/html; charset=utf-8"
+CSS: Final = "text/css; charset=utf-8"
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+}
+_templates: Final = Environment(
+    loader=PackageLoader("threatcloud.http", "pages"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@lru_cache(maxsize=4)
+def page(endpoints: tuple[Endpoint, ...]) -> bytes:
+    """The page."""
+    api = document(endpoints)
+    operations = [
+        {"path": path, "method": method.upper(), **operation}
+        for path, methods in api["paths"].items()
+        for method, operation in methods.items()
+    ]
+    sections = {tag["name"]: [item for item in operations if tag["name"] in item["tags"]] for tag in api["tags"]}
+    text = _templates.get_template("docs.html").render(api=api, sections=sections, words=_words)
+    return text.encode()
+
+
+@lru_cache(maxsize=1)
+def style() -> bytes:
+    """The style sheet."""
+    loader = _templates.loader
+    assert loader is not None
+    return loader.get_source(_templates, "docs.css")[0].encode()
+
+
+def _words(schema: dict[str, Any]) -> str:
+    """A schema in a few words: its type, bounds and choices."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(_words(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if schema.get("type") == "array":
+        return f"list of {_words(schema.get('items', {}))}"
+    bounds = [f"{sign} {schema[key]}" for key, sign in _BOUNDS.items() if key in schema]
+    words = [str(schema.get("type", "any")), *bounds]
+    return " ".join(words) + (f" (default {schema['default']})" if schema.get("default") is not None else "")
+
+
+_BOUNDS: Final = {
+    "minimum": "≥",
+    "maximum": "≤",
+    "minLength": "length ≥",
+    "maxLength": "length ≤",
+    "minItems": "items ≥",
+    "maxItems": "items ≤",
+    "pattern": "like",
+}

@@ -1,0 +1,65 @@
+"""Routes of the local socket: the command line's own way into a running server."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from threatcloud.http.answer import Answer, ok
+from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
+from threatcloud.services.imports import ImportChunk
+
+MAX_CHUNK_BYTES: Final = 32 * 1024 * 1024
+RunId = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
+
+
+class ImportStart(msgspec.Struct):
+    """An import that begins."""
+
+    run: RunId
+    source: str
+
+
+class ImportEnd(msgspec.Struct):
+    """An import that ended, with its summary."""
+
+    run: RunId
+    summary: dict[str, Any]
+
+
+async def begin_import(call: Call) -> Answer:
+    """Enters the start."""
+    await call.services.importing.begin(call.body.run, call.body.source, call.caller)
+    return ok({}, 201)
+
+
+async def store_chunk(call: Call) -> Answer:
+    """Stores a chunk of prepared rows."""
+    return ok(await call.services.importing.store(call.body), 201)
+
+
+async def finish_import(call: Call) -> Answer:
+    """Enters the end."""
+    await call.services.importing.finish(call.body.run, call.body.summary, call.caller)
+    return ok({}, 201)
+
+
+def _route(path: str, handler: Any, body: type[msgspec.Struct]) -> Endpoint:
+    return Endpoint(
+        method="POST",
+        path=path,
+        summary="Local",
+        access=Access.LOCAL,
+        rate=RateClass.NONE,
+        handler=handler,
+        body=body,
+        status=201,
+        max_body_bytes=MAX_CHUNK_BYTES,
+    )
+
+
+ENDPOINTS: Final = (
+    _route("/local/imports", begin_import, ImportStart),
+    _route("/local/imports/rows", store_chunk, ImportChunk),
+    _route("/local/imports/end", finish_import, ImportEnd),
+)

@@ -1,0 +1,187 @@
+"""OpenAPI 3.1, made from the endpoint declarations: what is decoded, checked and answered is what is documented."""
+
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from threatcloud import __version__
+from threatcloud.http.answer import JSON, Pagination
+from threatcloud.http.endpoint import Access, Endpoint, RateClass
+from threatcloud.http.errors import MEANING, Failure
+
+_REF: Final = "#/components/schemas/{name}"
+_BODY_ERRORS: Final = ("too_large", "unsupported_media_type")
+_ALWAYS: Final = ("invalid", "uri_too_long", "internal")
+_REASONS: Final = {200: "OK", 201: "Created", 304: "Not modified"}
+_RATE_HEADERS: Final = {
+    "RateLimit-Limit": "requests a minute",
+    "RateLimit-Remaining": "requests left now",
+    "RateLimit-Reset": "seconds until all of them are back",
+}
+
+
+@lru_cache(maxsize=4)
+def document_bytes(endpoints: tuple[Endpoint, ...]) -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(document(endpoints))
+
+
+def document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
+    """The OpenAPI document of the endpoints."""
+    shapes = _shapes(endpoints)
+    schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
+    by_type = dict(zip(map(repr, shapes), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, by_type, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Threat Cloud",
+            "version": __version__,
+            "description": "Threat intelligence: reports in, honest blocklists out.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(components.items())),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "Feeds only: the key as password.",
+                },
+            },
+        },
+    }
+
+
+def _shapes(endpoints: tuple[Endpoint, ...]) -> list[Any]:
+    shapes: list[Any] = [Failure, Pagination]
+    for endpoint in endpoints:
+        shapes += [
+            endpoint.query,
+            endpoint.documented_body or endpoint.body,
+            endpoint.answer,
+            *endpoint.also.values(),
+        ]
+    return list({repr(shape): shape for shape in shapes if shape is not None and not isinstance(shape, str)}.values())
+
+
+def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": endpoint.handler.__name__,
+        "summary": endpoint.summary,
+        "tags": [endpoint.tag],
+        "parameters": _parameters(endpoint, components),
+        "responses": _responses(endpoint, schemas),
+    }
+    if endpoint.description:
+        operation["description"] = endpoint.description
+    if endpoint.body is not None:
+        content: dict[str, Any] = {"schema": schemas[repr(endpoint.documented_body or endpoint.body)]}
+        if endpoint.example is not None:
+            content["example"] = endpoint.example
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
+    operation["security"] = _security(endpoint)
+    operation["x-access"] = endpoint.access.value
+    return operation
+
+
+def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
+    if endpoint.access is Access.OPEN:
+        return [{}]
+    basic: list[dict[str, list[str]]] = [{"basic": []}] if endpoint.access is Access.FEEDS else []
+    optional: list[dict[str, list[str]]] = [{}] if endpoint.access in {Access.READ, Access.FEEDS, Access.REPORT} else []
+    return [{"bearer": []}, *basic, *optional]
+
+
+def _parameters(endpoint: Endpoint, components: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
+        for name, text in endpoint.params.items()
+    ]
+    query = components.get(endpoint.query.__name__, {})
+    for name, declared in query.get("properties", {}).items():
+        schema = dict(declared)
+        parameter = {"name": name, "in": "query", "required": name in query.get("required", ())}
+        description = schema.pop("description", None) or _inner_description(schema)
+        if description:
+            parameter["description"] = description
+        found.append({**parameter, "schema": schema})
+    found += [
+        {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+        for name, text in endpoint.headers.items()
+    ]
+    return found
+
+
+def _inner_description(schema: dict[str, Any]) -> str | None:
+    return next((part["description"] for part in schema.get("anyOf", ()) if "description" in part), None)
+
+
+def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    responses = {str(endpoint.status): _good(endpoint.status, _content(endpoint, schemas))}
+    for status, shape in endpoint.also.items():
+        content = None if isinstance(shape, str) else {JSON: {"schema": _enveloped(schemas[repr(shape)])}}
+        responses[str(status)] = _good(status, content)
+    for code in _error_codes(endpoint):
+        status, meaning = MEANING[code]
+        known = responses.setdefault(str(status), _bad(schemas))
+        known["description"] = " ".join(filter(None, [known.get("description"), f"`{code}`: {meaning}"]))
+        if str(status) in responses and status == 404 and endpoint.also.get(404):
+            envelope = known["content"][JSON]["schema"]
+            known["content"][JSON]["schema"] = {"anyOf": [envelope, schemas[repr(Failure)]]}
+    return dict(sorted(responses.items()))
+
+
+def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    if endpoint.answer is None:
+        kind = "object" if endpoint.media.startswith(JSON) else "string"
+        return {endpoint.media.partition(";")[0]: {"schema": {"type": kind}}}
+    data = schemas[repr(endpoint.answer)]
+    if not endpoint.collection:
+        return {JSON: {"schema": _enveloped(data)}}
+    envelope = _enveloped({"type": "array", "items": data})
+    envelope["properties"]["pagination"] = schemas[repr(Pagination)]
+    envelope["required"].append("pagination")
+    return {JSON: {"schema": envelope}}
+
+
+def _enveloped(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"ok": {"const": True}, "data": data},
+        "required": ["ok", "data"],
+    }
+
+
+def _good(status: int, content: dict[str, Any] | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": _REASONS.get(status, "")}
+    if content:
+        answer["content"] = content
+    answer["headers"] = {
+        name: {"description": text, "schema": {"type": "integer"}} for name, text in _RATE_HEADERS.items()
+    } | {"X-Request-Id": {"description": "names this request in the log", "schema": {"type": "string"}}}
+    return answer
+
+
+def _bad(schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {JSON: {"schema": schemas[repr(Failure)]}}}
+
+
+def _error_codes(endpoint: Endpoint) -> list[str]:
+    codes = [*_ALWAYS, *endpoint.errors]
+    if endpoint.access is not Access.OPEN:
+        codes += ["unauthenticated", "forbidden"]
+    if endpoint.body is not None:
+        codes += _BODY_ERRORS
+    if endpoint.rate is not RateClass.NONE:
+        codes.append("rate_limited")
+    if "busy" in codes or endpoint.access is not Access.OPEN:
+        codes.append("storage_unavailable")
+    return list(dict.fromkeys(codes))

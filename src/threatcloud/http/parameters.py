@@ -1,0 +1,25 @@
+"""Query parameters that several routes share."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from threatcloud.domain.errors import invalid
+from threatcloud.domain.times import parse_time
+
+PageNumber = Annotated[int, Meta(ge=1, le=10_000_000, description="page, from 1")]
+Limit200 = Annotated[int, Meta(ge=1, le=200, description="items a page")]
+Cursor = Annotated[str, Meta(max_length=200, description="the nextCursor of the page before; page is not used then")]
+Since = Annotated[
+    str, Meta(max_length=64, description="ISO 8601 time, inclusive", examples=["2026-03-07T08:15:00.000Z"])
+]
+
+
+def read_since(text: str | None, field: str = "since") -> int | None:
+    """The time of a parameter; InvalidInput when it is none. A plus sign that was not encoded is mended."""
+    if text is None:
+        return None
+    try:
+        return parse_time(text.replace(" ", "+"))
+    except ValueError as error:
+        raise invalid(field, str(error)) from None

@@ -1,0 +1,94 @@
+"""The routes, one file per resource, and how a path finds its endpoint."""
+
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from threatcloud.domain.errors import invalid
+from threatcloud.http import agents, analytics, audit, feeds, iocs, keys, sightings, system, threats
+from threatcloud.http.endpoint import BodyReader, Endpoint, QueryReader
+
+ENDPOINTS: Final = (
+    *threats.ENDPOINTS,
+    *iocs.ENDPOINTS,
+    *sightings.ENDPOINTS,
+    *feeds.ENDPOINTS,
+    *analytics.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *agents.ENDPOINTS,
+    *keys.ENDPOINTS,
+    *system.ENDPOINTS,
+)
+
+
+class Route(NamedTuple):
+    """An endpoint with what decodes for it."""
+
+    endpoint: Endpoint
+    query: QueryReader
+    body: BodyReader | None
+
+
+class Found(NamedTuple):
+    """What a path leads to: a route for each method, and the values of its variable segments."""
+
+    routes: dict[str, Route]
+    params: dict[str, str]
+
+
+class _Node:
+    """A place in the tree of segments; a literal segment goes before a variable one."""
+
+    __slots__ = ("literals", "name", "routes", "variable")
+
+    def __init__(self) -> None:
+        self.literals: dict[bytes, _Node] = {}
+        self.variable: _Node | None = None
+        self.name = ""
+        self.routes: dict[str, Route] = {}
+
+
+class RouteTable:
+    """Finds routes: whole paths in one look-up, patterns segment by segment, before anything is percent-decoded."""
+
+    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+        self._exact: dict[bytes, Found] = {}
+        self._root = _Node()
+        for endpoint in endpoints:
+            node = self._root
+            for segment in endpoint.segments:
+                node = _step(node, segment)
+            route = Route(endpoint, QueryReader(endpoint.query), BodyReader(endpoint.body) if endpoint.body else None)
+            node.routes[endpoint.method] = route
+            if "{" not in endpoint.path:
+                self._exact[endpoint.path.encode()] = Found(node.routes, {})
+
+    def find(self, raw_path: bytes) -> Found | None:
+        """Where an undecoded path leads, or None; InvalidInput when a segment does not decode."""
+        found = self._exact.get(raw_path)
+        if found is not None:
+            return found
+        node, params = self._root, {}
+        for segment in raw_path.split(b"/")[1:]:
+            following = node.literals.get(segment)
+            if following is None:
+                following = node.variable
+                if following is None or not segment:
+                    return None
+                params[following.name] = _decode(following.name, segment)
+            node = following
+        return Found(node.routes, params) if node.routes else None
+
+
+def _step(node: _Node, segment: str) -> _Node:
+    if segment.startswith("{"):
+        node.variable = node.variable or _Node()
+        node.variable.name = segment.strip("{}")
+        return node.variable
+    return node.literals.setdefault(segment.encode(), _Node())
+
+
+def _decode(name: str, segment: bytes) -> str:
+    try:
+        return unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError:
+        raise invalid(name, "is not UTF-8 when percent-decoded") from None

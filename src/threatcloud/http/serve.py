@@ -1,0 +1,213 @@
+"""The server process: sockets, uvicorn's configuration, the sweep of time-outs, a graceful stop."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final, cast
+
+import uvicorn
+from uvicorn._types import ASGI3Application
+
+from threatcloud.domain.errors import DomainError
+from threatcloud.http.protocol import HttpProtocol, ServerLimits
+
+_ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+class CannotListen(DomainError):
+    """The address, the port or the TLS certificate cannot be used; the message says which and why."""
+
+    code = "cannot_listen"
+
+
+def run_server(
+    app: ASGI3Application,
+    *,
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    on_started: Callable[[str], None],
+    limits: ServerLimits | None = None,
+) -> int:
+    """Serve ``app`` until SIGTERM or SIGINT. Gives the exit code: 0, or 1 when the app failed to start or stop.
+
+    A stop takes no new connections, lets requests in flight finish for ``stop_grace_s`` and then stops the app; a
+    second SIGINT cuts that short, with exit code 1. ``on_started`` is called with the base URL
+    (``http://127.0.0.1:4000``, the port as it is when 0 was asked for) once requests are answered.
+    Raises CannotListen before anything of the app has run.
+    """
+    server = Server(
+        app,
+        host=host,
+        port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        on_started=on_started,
+        limits=limits,
+    )
+    server.run()
+    return server.exit_code
+
+
+class Server(uvicorn.Server):
+    """One listening server; ``run`` returns when it has stopped. ``should_exit = True`` stops it, from any thread."""
+
+    exit_code = 0
+
+    def __init__(
+        self,
+        app: ASGI3Application,
+        *,
+        host: str,
+        port: int,
+        on_started: Callable[[str], None],
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+        limits: ServerLimits | None = None,
+    ) -> None:
+        self._limits = limits or ServerLimits()
+        super().__init__(_config(app, tls_cert, tls_key, self._limits))
+        self._on_started = on_started
+        self._sockets = _listen(host, port)
+        self._url = _base_url("https" if tls_cert else "http", host, self._sockets[0].getsockname()[1])
+        self._clock_s = self._swept_at_s = 0.0
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        _allow_open_files(2 * self._limits.connections)
+        try:
+            super().run(sockets or self._sockets)
+        finally:
+            for sock in self._sockets:
+                sock.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self.exit_code = 1
+            self.should_exit = True
+            return
+        self.servers = [await self._serve_socket(sock) for sock in sockets or self._sockets]
+        self.started = True
+        self._sweep()
+        self._on_started(self._url)
+
+    async def _serve_socket(self, sock: socket.socket) -> asyncio.Server:
+        secure = self.config.ssl is not None
+        return await asyncio.get_running_loop().create_server(
+            self._new_connection,
+            sock=sock,
+            backlog=self.config.backlog,
+            ssl=self.config.ssl,
+            ssl_handshake_timeout=self._limits.header_s if secure else None,
+            ssl_shutdown_timeout=self._limits.linger_s if secure else None,
+        )
+
+    def _new_connection(self) -> HttpProtocol:
+        return cast(type[HttpProtocol], self.config.http_protocol_class)(
+            self.config, self.server_state, self.lifespan.state
+        )
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(self._limits.sweep_s, self._sweep)
+        # A pause of our own (a suspended machine, a blocked loop) is not counted against the clients.
+        now_s = loop.time()
+        self._clock_s += min(now_s - self._swept_at_s, 2 * self._limits.sweep_s)
+        self._swept_at_s = now_s
+        for connection in tuple(self.server_state.connections):
+            cast(HttpProtocol, connection).check(self._clock_s)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._sweeper.cancel()
+        self.exit_code = int(self.lifespan.should_exit or self.force_exit)
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop as uvicorn does, but do not die of the signal in the end: a stop asked for is a success."""
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
+
+def _config(app: ASGI3Application, tls_cert: Path | None, tls_key: Path | None, limits: ServerLimits) -> uvicorn.Config:
+    protocol = type("LimitedHttpProtocol", (HttpProtocol,), {"limits": limits})
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=limits.stop_grace_s,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+    )
+    if tls_key is not None and tls_cert is None:
+        raise CannotListen("A TLS key needs its certificate.")
+    try:
+        config.load()
+    except (ssl.SSLError, OSError) as error:
+        raise CannotListen(f"The TLS certificate {tls_cert} cannot be used: {error}.") from error
+    return config
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of ``host``, all on one port; ``::`` takes IPv4, too.
+
+    An address that this machine lacks (``localhost`` names ::1 where IPv6 is off) is left out if another remains.
+    """
+    sockets: list[socket.socket] = []
+    problems: list[OSError] = []
+    for family, address in _addresses(host, port):
+        both = family == socket.AF_INET6 and address == "::"
+        try:
+            sockets.append(socket.create_server((address, port), family=family, dualstack_ipv6=both))
+        except OSError as error:
+            problems.append(error)
+        else:
+            port = sockets[0].getsockname()[1]
+    if not sockets or any(problem.errno not in _ABSENT for problem in problems):
+        for sock in sockets:
+            sock.close()
+        raise _cannot_listen(host, port, problems[0])
+    return sockets
+
+
+def _addresses(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
+    reason = (error.strerror or str(error)).lower()
+    return CannotListen(f"Cannot listen on {host} port {port}: {reason}.")
+
+
+def _base_url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _allow_open_files(count: int) -> None:
+    """Every connection is an open file; the usual soft limit of 1,024 would leave none for the database."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

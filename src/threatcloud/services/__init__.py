@@ -1,0 +1,1 @@
+"""Use cases: each takes the store, the time and domain values, and gives domain values."""

@@ -1,0 +1,71 @@
+"""The audit ledger: pages of it, its check, and reads entered in aggregate so that they cost no write each."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from threatcloud.domain.access import Caller
+from threatcloud.domain.audit import Verdict, verify_chain
+from threatcloud.domain.cursor import make_cursor, read_cursor
+from threatcloud.domain.times import MINUTE_MS, iso
+from threatcloud.services.lookup import Page
+from threatcloud.storage import ledger
+from threatcloud.storage.driver import Connection, Transaction
+from threatcloud.storage.store import Clock, Store
+
+MAX_WAITING_READS = 10_000
+
+
+class _Read(NamedTuple):
+    minute: int
+    route: str
+    api_key: str
+    ip: str
+
+
+class Auditing:
+    """Reads the ledger and gathers reads for it."""
+
+    def __init__(self, store: Store, secret: bytes, clock: Clock) -> None:
+        self._store = store
+        self._secret = secret
+        self._clock = clock
+        self._reads: Counter[_Read] = Counter()
+
+    def note_read(self, route: str, caller: Caller) -> None:
+        """Counts one read; it is entered with others of its minute, route, key and address by ``flush``."""
+        self._reads[_Read(self._clock() // MINUTE_MS, route, caller.mask, caller.address)] += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many different readers wait that a flush is due at once."""
+        return len(self._reads) >= MAX_WAITING_READS
+
+    async def flush(self) -> int:
+        """Enters the counted reads into the ledger; gives the number of entries. A kill loses a minute at most."""
+        waiting, self._reads = self._reads, Counter()
+        if not waiting:
+            return 0
+
+        def work(tx: Transaction) -> None:
+            for read, count in sorted(waiting.items()):
+                details = {"count": count, "minute": iso(read.minute * MINUTE_MS)}
+                ledger.append(tx, self._secret, ledger.Act("query", read.route, read.api_key, read.ip, details))
+
+        await self._store.write(work)
+        return len(waiting)
+
+    async def page(self, action: str | None, since: int, page: int, limit: int, cursor: str | None) -> Page:
+        """One page of entries, newest first."""
+        before = read_cursor(cursor, 1)[0] if cursor else None
+        offset = 0 if cursor else (page - 1) * limit
+
+        def read(db: Connection) -> Page:
+            entries = ledger.page(db, action, since, before, offset, limit)
+            more = make_cursor(entries[-1].seq) if len(entries) == limit else None
+            return Page(entries, ledger.count(db, action, since), more)
+
+        return await self._store.scan(read)
+
+    async def verify(self) -> Verdict:
+        """Checks the whole chain."""
+        return await self._store.scan(lambda db: verify_chain(self._secret, ledger.walk(db)))

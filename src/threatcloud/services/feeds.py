@@ -1,0 +1,48 @@
+"""The indicator feed: pages of what the guard lets out, oldest update first, with what left."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.state import IndicatorState
+from threatcloud.storage import feeds
+from threatcloud.storage.driver import Connection
+from threatcloud.storage.feeds import UNSHARED, Departure
+from threatcloud.storage.names import Names
+from threatcloud.storage.store import Clock, Store
+
+
+class FeedPage(NamedTuple):
+    """A page; ``next_place`` is None when nothing is left."""
+
+    generated_at: int
+    states: list[IndicatorState]
+    removed: list[Departure]
+    next_place: tuple[int, int, int] | None
+
+
+class IndicatorFeed:
+    """Reads the indicator feed."""
+
+    def __init__(self, store: Store, names: Names, clock: Clock) -> None:
+        self._store = store
+        self._names = names
+        self._clock = clock
+
+    async def page(self, kinds: Sequence[IndicatorType], place: tuple[int, ...], since: int, limit: int) -> FeedPage:
+        """The page after a place: (update time, row number, sequence number of the last departure shown).
+
+        What left before anybody could have seen it (a walk from the very beginning) is not listed.
+        """
+        updated_at, after_pk, after_seq = place
+
+        def read(db: Connection) -> FeedPage:
+            states = feeds.shared_page(db, kinds, updated_at, after_pk, limit, self._names)
+            wanted = {kind.value for kind in kinds}
+            gone = feeds.departures(db, UNSHARED, since, after_seq, limit) if since or after_seq else []
+            more = len(states) == limit or len(gone) == limit
+            last = (states[-1].updated_at, states[-1].pk) if states else (updated_at, after_pk)
+            next_place = (*last, gone[-1].seq if gone else after_seq) if more else None
+            return FeedPage(self._clock(), states, [item for item in gone if item.type in wanted], next_place)
+
+        return await self._store.scan(read)

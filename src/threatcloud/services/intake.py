@@ -1,0 +1,211 @@
+"""From what somebody claims to a report that can be stored: checked, canonical, screened. Pure, off the database."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.errors import InvalidInput, Problem
+from threatcloud.domain.indicator import (
+    IndicatorType,
+    InvalidIndicator,
+    canonical_observation,
+    detect,
+    indicator_key,
+)
+from threatcloud.domain.metadata import gathered
+from threatcloud.domain.report import (
+    CATEGORIES,
+    DEFAULT_CONFIDENCE,
+    Report,
+    Severity,
+    SightingKind,
+    check_source,
+)
+from threatcloud.domain.technique import normalise_technique_id
+from threatcloud.domain.times import MAX_FUTURE_MS, parse_time
+from threatcloud.services.recording import MAX_TAG_LENGTH, Prepared
+from threatcloud.services.screening import Screener
+
+MAX_VALUE_BYTES: Final = 8 * 1024
+MAX_METADATA_BYTES: Final = 16 * 1024
+MAX_METADATA_DEPTH: Final = 8
+MAX_RELATED: Final = 100
+TLP_LABELS: Final = ("clear", "white", "green", "amber", "amber+strict", "red")
+
+
+class Claim(NamedTuple):
+    """What a reporter says of one indicator, as it came: words and texts, nothing checked but their types."""
+
+    type: str
+    value: str
+    source: str
+    category: str | None = None
+    severity: str | None = None
+    confidence: float | None = None
+    metadata: Mapping[str, Any] = {}
+    timestamp: str | None = None
+    expires_at: str | None = None
+    tlp: str | None = None
+
+
+class Intake:
+    """Turns claims into prepared reports."""
+
+    def __init__(self, screener: Screener) -> None:
+        self._screener = screener
+
+    def prepare(self, claim: Claim, now: int) -> Prepared | list[Problem]:
+        """The report a claim makes, or everything that is wrong with it."""
+        check = _Check()
+        kind = check.run("type", IndicatorType, claim.type, f"must be one of {', '.join(IndicatorType)}")
+        found = check.run("value", canonical_observation, kind, claim.value) if kind else None
+        source = check.run("source", check_source, claim.source)
+        category = check.run("category", _category, claim.category)
+        severity = check.run("severity", _severity, claim.severity)
+        confidence = check.run("confidence", _confidence, claim.confidence)
+        observed_at = check.run("timestamp", observation_time, claim.timestamp, now)
+        expires_at = check.run("expiresAt", _expiry, claim.expires_at, now)
+        tlp = check.run("tlp", _tlp, claim.tlp)
+        metadata = check.run("metadata", checked_metadata, claim.metadata)
+        related = check.run("metadata.relatedTo", _related, claim.metadata.get("relatedTo"))
+        if check.problems or found is None or source is None or observed_at is None or metadata is None:
+            return check.problems
+        indicator = found.indicator
+        report = Report(
+            indicator,
+            indicator_key(*indicator),
+            found.anonymised,
+            source,
+            observed_at,
+            SightingKind.POSITIVE,
+            category,
+            severity,
+            DEFAULT_CONFIDENCE if confidence is None else confidence,
+            metadata,
+            expires_at,
+            tlp,
+        )
+        return Prepared(report, self._screener.screen(indicator, found.anonymised), related or ())
+
+
+class _Check:
+    """Runs one check after another and gathers what they find."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def run(self, field: str, check: Any, *args: Any) -> Any:
+        """The check's result, or None with the problem noted. A trailing text for enums replaces their own words."""
+        try:
+            if check is IndicatorType:
+                return check(args[0])
+            return check(*args)
+        except InvalidIndicator as error:
+            self.problems.append(Problem(field, error.reason))
+        except ValueError as error:
+            self.problems.append(Problem(field, args[1] if check is IndicatorType else str(error)))
+        return None
+
+
+def observation_time(text: str | None, now: int) -> int:
+    """The time a report speaks of: its own, at most an hour ahead of ours, or now."""
+    if text is None:
+        return now
+    time_ms = parse_time(text)
+    if time_ms > now + MAX_FUTURE_MS:
+        raise ValueError("lies more than an hour in the future")
+    return time_ms
+
+
+def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata, technique ids in their normal form; ValueError when too large, too deep or of wrong types."""
+    if len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+        raise ValueError(f"must not be larger than {MAX_METADATA_BYTES} bytes as JSON")
+    if _depth(metadata) > MAX_METADATA_DEPTH:
+        raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
+    checked = dict(metadata)
+    for name in ("mitreId", "mitreIds", "mitreTechnique"):
+        if checked.get(name) is not None:
+            checked[name] = _techniques(name, checked[name])
+    for tag in gathered(checked, "tags"):
+        if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH:
+            raise ValueError(f"tags must be texts of 1 to {MAX_TAG_LENGTH} characters")
+    for name in ("ports", "port"):
+        _check_ports(name, checked.get(name))
+    return checked
+
+
+def _techniques(name: str, value: Any) -> list[str]:
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        technique = normalise_technique_id(item) if isinstance(item, str) else None
+        if technique is None:
+            raise ValueError(f"{name} must hold ATT&CK technique ids such as T1110 or T1110.001")
+        found.append(technique)
+    return found
+
+
+def _check_ports(name: str, value: Any) -> None:
+    for port in value if isinstance(value, list) else [value]:
+        if port is None:
+            continue
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
+            raise ValueError(f"{name} must be whole numbers from 0 to 65535")
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting; msgspec has refused what could exhaust the stack."""
+    if isinstance(value, Mapping):
+        return 1 + max((_depth(item) for item in value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max((_depth(item) for item in value), default=0)
+    return 0
+
+
+def _category(word: str | None) -> str | None:
+    if word is not None and word not in CATEGORIES:
+        raise ValueError(f"must be one of {', '.join(CATEGORIES)}")
+    return word
+
+
+def _severity(word: str | None) -> Severity | None:
+    return None if word is None else Severity.of(word)
+
+
+def _confidence(number: float | None) -> float | None:
+    if number is not None and not 0.0 <= number <= 1.0:
+        raise ValueError("must be a number from 0.0 to 1.0")
+    return number
+
+
+def _expiry(text: str | None, now: int) -> int | None:
+    if text is None:
+        return None
+    time_ms = parse_time(text)
+    if time_ms <= now:
+        raise ValueError("must lie in the future")
+    return time_ms
+
+
+def _tlp(label: str | None) -> str | None:
+    if label is None:
+        return None
+    word = label.lower().removeprefix("tlp:")
+    if word not in TLP_LABELS:
+        raise ValueError(f"must be one of {', '.join(TLP_LABELS)}")
+    return "clear" if word == "white" else word
+
+
+def _related(value: Any) -> tuple[bytes, ...]:
+    """The ids of the indicators named; texts that are none are kept in the metadata and lead nowhere."""
+    texts: Sequence[Any] = value if isinstance(value, list) else [value]
+    found = []
+    for text in texts[:MAX_RELATED]:
+        if not isinstance(text, str):
+            continue
+        try:
+            found.append(indicator_key(*detect(text)))
+        except InvalidInput:
+            continue
+    return tuple(dict.fromkeys(found))

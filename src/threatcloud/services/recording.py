@@ -1,0 +1,324 @@
+"""The one way facts become state: a batch of reports or listings is folded into evidence, concluded and stored.
+
+Every step works on the whole batch (one look-up, one insert, one update, sorted by id), since that is what makes a
+bulk import fast; a single report is a batch of one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from threatcloud.domain.address import is_network, packed, parse_network
+from threatcloud.domain.evidence import Conclusion, Evidence, Listing, add_report, conclude, voices_of
+from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.metadata import gathered, merge_metadata
+from threatcloud.domain.report import Report, SightingKind
+from threatcloud.domain.reputation import UNKNOWN_REPUTATION, assess
+from threatcloud.domain.state import BENIGN_CODES, IndicatorState, Status, is_listed, is_shared
+from threatcloud.services.screening import Screened
+from threatcloud.storage import facts, feeds, indicators
+from threatcloud.storage.driver import Transaction
+from threatcloud.storage.names import Names, Reporter
+from threatcloud.storage.rollups import RollupChanges
+
+MAX_TAG_LENGTH: Final = 64
+
+
+class Prepared(NamedTuple):
+    """A report with what the server adds to it, made off the database.
+
+    ``related`` are ids of other indicators. ``describes`` says whether the report's metadata becomes the indicator's
+    (a sighting's context stays with the sighting).
+    """
+
+    report: Report
+    screened: Screened
+    related: tuple[bytes, ...] = ()
+    describes: bool = True
+
+
+class Listed(NamedTuple):
+    """One value of a bulk source, with what the server adds to it."""
+
+    indicator: Indicator
+    key: bytes
+    screened: Screened
+    listing: Listing
+    metadata: Mapping[str, Any] | None = None
+
+
+class Recorded(NamedTuple):
+    """What a batch did to one indicator: its state now, whether it is new, and its reputation just before."""
+
+    state: IndicatorState
+    is_new: bool
+    reputation_before: int
+
+
+class _Subject:
+    """An indicator while a batch is folded into it."""
+
+    __slots__ = (
+        "evidence",
+        "expires_at",
+        "indicator",
+        "key",
+        "listings",
+        "metadata",
+        "old",
+        "pk",
+        "screened",
+        "tlp",
+    )
+
+    def __init__(self, key: bytes, indicator: Indicator, old: IndicatorState | None, pk: int) -> None:
+        self.key = key
+        self.indicator = indicator
+        self.old = old
+        self.pk = pk
+        self.screened: Screened | None = None
+        self.evidence: dict[tuple[int, str], Evidence] = {}
+        self.listings: dict[str, Listing] = {}
+        self.metadata: Mapping[str, Any] | None = old.metadata if old else None
+        self.expires_at = old.expires_at if old else None
+        self.tlp = old.tlp if old else None
+
+
+class Batch:
+    """One batch of facts on its way into the database, inside one unit of work."""
+
+    def __init__(self, tx: Transaction, names: Names, wanted: Iterable[tuple[bytes, Indicator]]) -> None:
+        self._tx = tx
+        self._names = names
+        self._rollups = RollupChanges()
+        unique = dict(wanted)
+        known = indicators.find_many(tx.db, list(unique), names)
+        free_pk = indicators.next_pk(tx.db)
+        self.subjects: dict[bytes, _Subject] = {}
+        for key in sorted(unique):
+            old = known.get(key)
+            pk = old.pk if old else free_pk
+            free_pk += old is None
+            self.subjects[key] = _Subject(key, unique[key], old, pk)
+        self._before = facts.evidence_of(tx.db, [state.pk for state in known.values()], names) if known else {}
+
+    def report(self, reporter: Reporter, prepared: Prepared) -> None:
+        """Folds one report in."""
+        report = prepared.report
+        subject = self.subjects[report.key]
+        slot = (reporter.pk, report.source)
+        evidence = subject.evidence.get(slot) or self._stored(subject, slot)
+        evidence = evidence or Evidence(reporter.pk, reporter.role, report.source, mass_at=report.observed_at)
+        subject.evidence[slot] = add_report(evidence, report.indicator.type, report)
+        subject.screened = prepared.screened
+        if report.kind is SightingKind.POSITIVE:
+            if report.metadata and prepared.describes:
+                subject.metadata = merge_metadata(subject.metadata, report.metadata)
+            subject.expires_at = report.expires_at or subject.expires_at
+            subject.tlp = report.tlp or subject.tlp
+            techniques = [str(item) for item in gathered(report.metadata, "mitreIds")]
+            self._rollups.seen(report.indicator.type.code, report.observed_at, report.category, techniques)
+
+    def _stored(self, subject: _Subject, slot: tuple[int, str]) -> Evidence | None:
+        for item in self._before.get(subject.pk, ()):
+            if (item.reporter, item.source) == slot:
+                return item
+        return None
+
+    def list(self, listed: Listed, known: Listing | None) -> None:
+        """Folds one listing in; ``known`` is what the same source listed before."""
+        subject = self.subjects[listed.key]
+        previous = subject.listings.get(listed.listing.source) or known
+        listing = listed.listing
+        if previous is not None:
+            listing = listing._replace(first_listed_at=previous.first_listed_at)
+        else:
+            self._rollups.seen(listed.indicator.type.code, listing.first_listed_at, listing.category, [])
+        subject.listings[listing.source] = listing
+        subject.screened = listed.screened
+        if listed.metadata:
+            subject.metadata = merge_metadata(subject.metadata, listed.metadata)
+
+    def store(self) -> dict[bytes, Recorded]:
+        """Concludes every indicator of the batch and writes all that changed; the answer is by id."""
+        recorded: dict[bytes, Recorded] = {}
+        for key, subject in self.subjects.items():
+            recorded[key] = self._conclude(subject)
+        changed = [item.state for item in recorded.values()]
+        for item in recorded.values():
+            self._rollups.moved(self.subjects[item.state.id].old, item.state)
+        new = [item.state for item in recorded.values() if item.is_new]
+        indicators.insert(self._tx, new, self._names)
+        indicators.update(self._tx, [state for state in changed if self.subjects[state.id].old], self._names)
+        self._store_facts()
+        self._store_networks(new)
+        self._store_labels(changed)
+        self._rollups.apply(self._tx)
+        feeds.record_changes(self._tx, [(self.subjects[state.id].old, state) for state in changed])
+        return recorded
+
+    def _conclude(self, subject: _Subject) -> Recorded:
+        if subject.old is None:
+            evidence = (*subject.evidence.values(), *(item.evidence() for item in subject.listings.values()))
+            return Recorded(_state_of(subject, evidence, self._tx.now), True, UNKNOWN_REPUTATION)
+        known = self._before.get(subject.pk, [])
+        replaced = {(item.reporter, item.source) for item in subject.evidence.values()}
+        replaced |= {(item.reporter, item.source) for item in subject.listings.values()}
+        evidence = (
+            *(item for item in known if (item.reporter, item.source) not in replaced),
+            *subject.evidence.values(),
+            *(item.evidence() for item in subject.listings.values()),
+        )
+        now, kind = self._tx.now, subject.indicator.type
+        before = assess(kind, voices_of(kind, known), subject.old.benign, now)
+        return Recorded(_state_of(subject, evidence, now), False, before.reputation)
+
+    def _store_facts(self) -> None:
+        subjects = self.subjects.values()
+        put = [(subject.pk, item) for subject in subjects for item in subject.evidence.values()]
+        facts.put_evidence(self._tx, put, self._names)
+        listings = [(subject.pk, item) for subject in subjects for item in subject.listings.values()]
+        facts.put_listings(self._tx, listings, self._names)
+
+    def _store_networks(self, new: Sequence[IndicatorState]) -> None:
+        networks = {
+            packed(parse_network(state.indicator.value)): state.pk
+            for state in new
+            if state.indicator.type is IndicatorType.IP and is_network(state.indicator.value)
+        }
+        if networks:
+            indicators.add_networks(self._tx, networks)
+
+    def _store_labels(self, changed: Sequence[IndicatorState]) -> None:
+        labels = [
+            (kind, str(value), state.pk)
+            for state in changed
+            if state.metadata
+            for kind, name in (("tag", "tags"), ("technique", "mitreIds"))
+            for value in state.metadata.get(name, ())
+        ]
+        if labels:
+            indicators.add_labels(self._tx, labels)
+
+
+def record_reports(
+    tx: Transaction, names: Names, reporter: Reporter, prepared: Sequence[Prepared]
+) -> dict[bytes, Recorded]:
+    """Stores reports of one reporter as facts and brings the state of their indicators up to date; answers by id."""
+    names.ensure_sources(tx, (item.report.source for item in prepared))
+    batch = Batch(tx, names, ((item.report.key, item.report.indicator) for item in prepared))
+    for item in prepared:
+        batch.report(reporter, item)
+    recorded = batch.store()
+    facts.add_sightings(tx, [_fact(batch, names, reporter, item.report, tx.now) for item in prepared])
+    relations = [(item.report.key, other, "related") for item in prepared for other in item.related]
+    if relations:
+        indicators.add_relations(tx, relations)
+    return recorded
+
+
+def record_listings(
+    tx: Transaction, names: Names, source: str, listed: Sequence[Listed]
+) -> tuple[dict[bytes, Recorded], int]:
+    """Stores what a bulk source lists; answers by id, and how many it had listed before (now confirmed)."""
+    names.ensure_sources(tx, (source,))
+    batch = Batch(tx, names, ((item.key, item.indicator) for item in listed))
+    stored = [subject.pk for subject in batch.subjects.values() if subject.old]
+    known = facts.listings_of(tx.db, names.source_pk(source), stored, names) if stored else {}
+    for item in listed:
+        batch.list(item, known.get(batch.subjects[item.key].pk))
+    return batch.store(), len(known)
+
+
+def reassess(tx: Transaction, names: Names, keys: Sequence[bytes]) -> int:
+    """Brings the reputation of stored indicators to the present age of their evidence; gives how many changed."""
+    states = indicators.find_many(tx.db, keys, names)
+    evidence = facts.evidence_of(tx.db, [state.pk for state in states.values()], names)
+    moved: list[tuple[IndicatorState | None, IndicatorState]] = []
+    for state in states.values():
+        found = assess(
+            state.indicator.type,
+            voices_of(state.indicator.type, evidence.get(state.pk, ())),
+            state.benign,
+            tx.now,
+        )
+        listed = is_listed(state.shared, found.reputation)
+        new = state._replace(reputation=found.reputation, next_change_at=found.next_change_at, listed=listed)
+        moved.append((state, new))
+    indicators.update(tx, [new for _, new in moved], names)
+    feeds.record_changes(tx, moved)
+    return sum(old is not None and old.reputation != new.reputation for old, new in moved)
+
+
+def _fact(batch: Batch, names: Names, reporter: Reporter, report: Report, now: int) -> facts.NewSighting:
+    return facts.NewSighting(
+        indicator=batch.subjects[report.key].pk,
+        reporter=reporter.pk,
+        source=names.source_pk(report.source),
+        kind=report.kind.value,
+        observed_at=report.observed_at,
+        received_at=now,
+        category=report.category,
+        severity=None if report.severity is None else int(report.severity),
+        confidence=report.confidence,
+        context=facts.context_text(report.metadata),
+    )
+
+
+#: Thousands of rows of one bulk source come to the same conclusion in the same commit.
+_conclude_once = lru_cache(maxsize=256)(conclude)
+
+
+def _state_of(subject: _Subject, evidence: tuple[Evidence, ...], now: int) -> IndicatorState:
+    old, screened = subject.old, subject.screened
+    assert screened is not None
+    withheld = screened.withheld
+    benign = withheld is not None and withheld.code in BENIGN_CODES
+    said: Conclusion = _conclude_once(subject.indicator.type, evidence, benign, now)
+    status = _status(withheld is not None, subject.expires_at, now)
+    shared = is_shared(status, said.corroborated, said.seconded, screened.cloud)
+    metadata = subject.metadata
+    return IndicatorState(
+        pk=subject.pk,
+        id=subject.key,
+        indicator=subject.indicator,
+        status=status,
+        reputation=said.assessment.reputation,
+        category=said.category,
+        severity=said.severity,
+        confidence=said.confidence,
+        source=said.source,
+        sources=said.sources,
+        sightings=said.sightings,
+        first_seen=said.first_seen,
+        last_seen=said.last_seen,
+        created_at=old.created_at if old else now,
+        updated_at=now,
+        expires_at=subject.expires_at,
+        next_change_at=said.assessment.next_change_at,
+        withheld_code=withheld.code if withheld else None,
+        withheld_list=withheld.list_name if withheld else None,
+        cloud=screened.cloud,
+        country=screened.country or (_reported_country(metadata) if metadata else None),
+        asn=screened.asn or (_reported_asn(metadata) if metadata else None),
+        tlp=subject.tlp,
+        metadata=subject.metadata or None,
+        shared=shared,
+        listed=is_listed(shared, said.assessment.reputation),
+    )
+
+
+def _status(withheld: bool, expires_at: int | None, now: int) -> Status:
+    if withheld:
+        return Status.WHITELISTED
+    return Status.EXPIRED if expires_at is not None and expires_at <= now else Status.ACTIVE
+
+
+def _reported_country(metadata: Mapping[str, Any]) -> str | None:
+    country = metadata.get("country")
+    return country.upper() if isinstance(country, str) and len(country) == 2 and country.isalpha() else None
+
+
+def _reported_asn(metadata: Mapping[str, Any]) -> int | None:
+    text = str(metadata.get("asn", "")).upper().removeprefix("AS")
+    return int(text) if text.isascii() and text.isdigit() and int(text) < 1 << 32 else None

@@ -1,0 +1,172 @@
+"""Reports and sightings in: checked off the database, stored in one unit of work, audited in the same one."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.access import Caller
+from threatcloud.domain.errors import Conflict, InvalidInput, NotFound, Problem
+from threatcloud.domain.indicator import canonical_observation, detect, indicator_key, public_id
+from threatcloud.domain.report import Report, SightingKind, check_source
+from threatcloud.domain.times import DAY_MS
+from threatcloud.services.intake import Claim, Intake, checked_metadata
+from threatcloud.services.recording import Prepared, record_reports
+from threatcloud.services.screening import Screener
+from threatcloud.storage import facts, idempotency, indicators, ledger
+from threatcloud.storage.driver import Transaction
+from threatcloud.storage.names import Names
+from threatcloud.storage.store import Clock, Store
+
+MAX_BATCH: Final = 100
+IDEMPOTENCY_MS: Final = DAY_MS
+MAX_IDEMPOTENCY_KEY: Final = 255
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """The answer to a batch: how many items came, were new, updated something, their ids in order, and the refused."""
+
+    received: int
+    new: int
+    updated: int
+    ids: list[str]
+    rejected: list[Problem]
+
+
+class Retry(NamedTuple):
+    """An Idempotency-Key with the digest of the request it came with."""
+
+    key: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, key: str, *parts: bytes) -> "Retry":
+        """The key for a request that consists of the parts."""
+        if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isprintable():
+            raise InvalidInput(
+                "Idempotency-Key: must be 1 to 255 printable characters",
+                [Problem("Idempotency-Key", "must be 1 to 255 printable characters")],
+            )
+        return cls(key, hashlib.sha256(b"\0".join(parts)).digest())
+
+
+class Noted(NamedTuple):
+    """The answer to a sighting."""
+
+    pk: int
+    value: str
+    total_sightings: int
+    reputation_change: int
+
+
+class Reporting:
+    """Takes reports and sightings."""
+
+    def __init__(self, store: Store, names: Names, screener: Screener, audit_secret: bytes, clock: Clock) -> None:
+        self._store = store
+        self._names = names
+        self._screener = screener
+        self._intake = Intake(screener)
+        self._audit_secret = audit_secret
+        self._clock = clock
+
+    async def submit(
+        self,
+        claims: Sequence[Claim | list[Problem]],
+        caller: Caller,
+        *,
+        partial: bool = False,
+        retry: Retry | None = None,
+    ) -> Submitted:
+        """Stores a batch, all of it or (``partial``) the good items of it.
+
+        A claim that could not even be read comes as its problems. Raises InvalidInput naming every bad item, with
+        nothing stored; Conflict when the Idempotency-Key was used with another body.
+        """
+        now = self._clock()
+        prepared: list[Prepared] = []
+        problems: list[Problem] = []
+        for index, claim in enumerate(claims):
+            made = claim if isinstance(claim, list) else self._intake.prepare(claim, now)
+            if isinstance(made, list):
+                problems += [problem._replace(position=index) for problem in made]
+            else:
+                prepared.append(made)
+        if problems and not (partial and prepared):
+            raise InvalidInput(_summary(problems, len(claims)), problems)
+        return await self._store.write(lambda tx: self._store_batch(tx, prepared, len(claims), problems, caller, retry))
+
+    def _store_batch(
+        self,
+        tx: Transaction,
+        prepared: Sequence[Prepared],
+        received: int,
+        rejected: list[Problem],
+        caller: Caller,
+        retry: Retry | None,
+    ) -> Submitted:
+        if retry is not None:
+            kept = idempotency.find(tx.db, caller.reporter, retry.key, tx.now - IDEMPOTENCY_MS)
+            if kept is not None:
+                return _repeat(kept, retry)
+        new = 0
+        if prepared:
+            reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
+            recorded = record_reports(tx, self._names, reporter, prepared)
+            new = sum(item.is_new for item in recorded.values())
+        ids = [public_id(item.report.key) for item in prepared]
+        answer = Submitted(received, new, len(set(ids)) - new, ids, rejected)
+        details = {"received": received, "new": new, "updated": answer.updated, "rejected": len(rejected)}
+        ledger.append(tx, self._audit_secret, ledger.Act("create", "threats", caller.mask, caller.address, details))
+        if retry is not None:
+            kept = idempotency.KeptAnswer(retry.digest, msgspec.json.encode(answer))
+            idempotency.keep(tx, caller.reporter, retry.key, kept)
+        return answer
+
+    async def sight(
+        self, value: str, source: str, kind: SightingKind, context: Mapping[str, Any], caller: Caller
+    ) -> Noted:
+        """Records that a known indicator was seen (or not seen, or is wrongly listed); NotFound when it is unknown."""
+        indicator = detect(value)
+        found = canonical_observation(*indicator)
+        key = indicator_key(*indicator)
+        report = Report(
+            indicator,
+            key,
+            found.anonymised,
+            check_source(source),
+            self._clock(),
+            kind,
+            metadata=checked_metadata(context),
+        )
+        prepared = Prepared(report, self._screener.screen(indicator, found.anonymised), describes=False)
+
+        def work(tx: Transaction) -> Noted:
+            if indicators.find(tx.db, key, self._names) is None:
+                raise NotFound(f"{indicator.value} is not a known indicator; report it with POST /api/threats")
+            reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
+            recorded = record_reports(tx, self._names, reporter, [prepared])[key]
+            details = {"type": indicator.type.value, "value": indicator.value, "kind": kind.value}
+            ledger.append(
+                tx, self._audit_secret, ledger.Act("create", "sighting", caller.mask, caller.address, details)
+            )
+            state = recorded.state
+            change = state.reputation - recorded.reputation_before
+            return Noted(facts.last_sighting(tx.db), indicator.value, state.sightings, change)
+
+        return await self._store.write(work)
+
+
+def _repeat(kept: idempotency.KeptAnswer, retry: Retry) -> Submitted:
+    if kept.request_digest != retry.digest:
+        raise Conflict("this Idempotency-Key was used with another request")
+    return msgspec.json.decode(kept.answer, type=Submitted)
+
+
+def _summary(problems: Sequence[Problem], received: int) -> str:
+    bad = len({problem.position for problem in problems})
+    first = problems[0]
+    return (
+        f"{bad} of {received} items cannot be stored; the first: item {first.position}, {first.field}: {first.reason}"
+    )

@@ -1,0 +1,39 @@
+"""What the server itself adds to a value before it is stored: the guard's finding, country and AS, off the database."""
+
+from typing import NamedTuple
+
+from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.publication import Guard, Withheld
+from threatcloud.enrich.attack import AttackCatalog
+from threatcloud.enrich.geo import Locator
+
+
+class Screened(NamedTuple):
+    """Why it may not be published (None: it may), the rented cloud range it lies in, and where it is."""
+
+    withheld: Withheld | None
+    cloud: str | None
+    country: str | None
+    asn: int | None
+
+
+class Screener:
+    """Judges and locates indicators; replaced as a whole when lists or databases change."""
+
+    def __init__(self, guard: Guard, locator: Locator, attack: AttackCatalog) -> None:
+        self.guard = guard
+        self.locator = locator
+        self.attack = attack
+
+    def screen(self, indicator: Indicator, anonymised: bool) -> Screened:
+        """The finding for one indicator."""
+        found = self.guard.screen(indicator, anonymised)
+        if indicator.type is not IndicatorType.IP:
+            return Screened(found.withheld, found.needs_corroboration, None, None)
+        address = indicator.value.partition("/")[0]
+        return Screened(
+            found.withheld,
+            found.needs_corroboration,
+            self.locator.country(address),
+            self.locator.asn(address),
+        )

@@ -1,0 +1,59 @@
+"""The server's secret: keyed digests of keys and of the audit chain hang on it. It never leaves its file."""
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from threatcloud.domain.errors import DomainError
+
+_BYTES: Final = 32
+
+
+class SecretUnusable(DomainError):
+    """The secret file cannot be read, made or trusted."""
+
+    code = "secret_unusable"
+
+
+class Secret:
+    """One secret from which a separate key is derived for each purpose."""
+
+    def __init__(self, root: bytes) -> None:
+        self._keys = hmac.digest(root, b"threat-cloud api keys", "sha256")
+        self.audit = hmac.digest(root, b"threat-cloud audit ledger", "sha256")
+
+    def digest_key(self, key: str) -> bytes:
+        """What is stored and looked up in place of an API key."""
+        return hmac.digest(self._keys, key.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def load_secret(path: Path) -> Secret:
+    """The secret of a file, made (mode 0600) when there is none yet; SecretUnusable says what is wrong with it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read(path)
+    except OSError as error:
+        raise SecretUnusable(f"cannot make the secret file {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(_BYTES) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return _read(path)
+
+
+def _read(path: Path) -> Secret:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise SecretUnusable(f"the secret file {path} can be read by others: chmod 600 {path}")
+        root = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as error:
+        raise SecretUnusable(f"cannot read the secret file {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SecretUnusable(f"the secret file {path} does not hold hexadecimal digits") from error
+    if len(root) < _BYTES:
+        raise SecretUnusable(f"the secret file {path} must hold {2 * _BYTES} hexadecimal digits")
+    return Secret(root)

@@ -1,0 +1,56 @@
+"""The seam between our SQL and an engine: what every statement in this package may rely on."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from threatcloud.domain.errors import Busy
+
+T = TypeVar("T")
+Params = Sequence[Any]
+Row = tuple[Any, ...]
+
+
+class StorageUnavailable(Busy):
+    """The database does not answer or cannot be written (a full disk, a lost server)."""
+
+    code = "storage_unavailable"
+
+
+class Connection(Protocol):
+    """One connection. SQL is written with ``?`` placeholders and ``IN keys()`` for a list of values."""
+
+    def row(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row, or None."""
+
+    def rows(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows, in order; empty when there are none."""
+
+    def rows_in(self, sql: str, keys: Sequence[bytes] | Sequence[int], params: Params = ()) -> list[Row]:
+        """All rows of a statement whose one ``IN keys()`` stands for the keys, which are its first parameter."""
+
+    def run(self, sql: str, params: Params = ()) -> None:
+        """Runs a statement whose rows, if any, do not matter."""
+
+    def run_many(self, sql: str, params: Iterable[Params]) -> None:
+        """Runs a statement once for each set of parameters."""
+
+
+class Transaction:
+    """What a unit of work writes through: the connection, the time, and topics to announce once it is committed.
+
+    ``now`` is the same for all units of one commit and larger than in every commit before it, whatever the clock
+    does: who has read up to a time has seen all of it.
+    """
+
+    def __init__(self, connection: Connection, now: int) -> None:
+        self.db = connection
+        self.now = now
+        self.topics: set[str] = set()
+
+    def announce(self, topic: str) -> None:
+        """Tells listeners of the topic after the commit, and not at all when the unit rolls back."""
+        self.topics.add(topic)
+
+
+Read = Callable[[Connection], T]
+Work = Callable[[Transaction], T]

@@ -1,0 +1,172 @@
+"""What was said: sightings and listings (facts), and the evidence folded from sightings (projection)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.evidence import Evidence, Listing
+from threatcloud.domain.report import Severity, SightingKind
+from threatcloud.storage.driver import Connection, Row, Transaction
+from threatcloud.storage.names import Names
+
+_EVIDENCE: Final = (
+    "indicator, reporter, source, reports, positive, negative, mass_at, first_at, last_at, weight, weight_at, "
+    "confidence, category, category_weight, category_at, low_at, medium_at, high_at, critical_at, vouched"
+)
+_LISTING: Final = (
+    "indicator, source, reporter, first_listed_at, last_confirmed_at, gone_at, category, severity, confidence, context"
+)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class NewSighting(NamedTuple):
+    """A sighting fact about to be stored, in column order."""
+
+    indicator: int
+    reporter: int
+    source: int
+    kind: str
+    observed_at: int
+    received_at: int
+    category: str | None
+    severity: int | None
+    confidence: float
+    context: str | None
+
+
+class Sighting(NamedTuple):
+    """A sighting as it is listed; ``pk`` is negative for the entry of a bulk source."""
+
+    pk: int
+    source: str
+    kind: SightingKind
+    observed_at: int
+    context: Mapping[str, Any]
+
+
+def context_text(context: Mapping[str, Any]) -> str | None:
+    """The stored form of a context or of a report's metadata; None when there is nothing in it."""
+    return _encode(context).decode() if context else None
+
+
+def add_sightings(tx: Transaction, sightings: Sequence[NewSighting]) -> None:
+    """Stores facts."""
+    tx.db.run_many(
+        "INSERT INTO sighting (indicator, reporter, source, kind, observed_at, received_at, category, severity, "
+        "confidence, context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        sightings,
+    )
+
+
+def last_sighting(db: Connection) -> int:
+    """The row number of the sighting stored last."""
+    row = db.row("SELECT max(pk) FROM sighting")
+    return int(row[0] or 0) if row else 0
+
+
+def list_sightings(
+    db: Connection, indicator: int, names: Names, before: tuple[int, int] | None, offset: int, limit: int
+) -> list[Sighting]:
+    """Sightings and listings of an indicator, newest first; ``before`` is the (time, pk) the last page ended with."""
+    edge = before or (1 << 62, 0)
+    rows = db.rows(
+        "SELECT pk, source, kind, observed_at, context FROM ("
+        "SELECT pk, source, kind, observed_at, context FROM sighting WHERE indicator = ? "
+        "UNION ALL SELECT -source, source, 'positive', first_listed_at, context FROM listing WHERE indicator = ?"
+        ") AS seen "
+        "WHERE observed_at < ? OR (observed_at = ? AND pk < ?) ORDER BY observed_at DESC, pk DESC LIMIT ? OFFSET ?",
+        (indicator, indicator, edge[0], edge[0], edge[1], limit, offset),
+    )
+    return [
+        Sighting(pk, names.source(source), SightingKind(kind), at, msgspec.json.decode(context) if context else {})
+        for pk, source, kind, at, context in rows
+    ]
+
+
+def count_sightings(db: Connection, indicator: int) -> int:
+    """How many entries ``list_sightings`` has for the indicator in all."""
+    row = db.row(
+        "SELECT (SELECT count(*) FROM sighting WHERE indicator = ?) "
+        "+ (SELECT count(*) FROM listing WHERE indicator = ?)",
+        (indicator, indicator),
+    )
+    return int(row[0]) if row else 0
+
+
+def evidence_of(db: Connection, indicators: Sequence[int], names: Names) -> dict[int, list[Evidence]]:
+    """All evidence about the indicators, reports and listings, by row number; ordered by reporter and source."""
+    found: dict[int, list[Evidence]] = {}
+    for row in db.rows_in(f"SELECT {_EVIDENCE} FROM evidence WHERE indicator IN keys()", indicators):
+        found.setdefault(row[0], []).append(_evidence(row, names))
+    for row in db.rows_in(f"SELECT {_LISTING} FROM listing WHERE indicator IN keys()", indicators):
+        found.setdefault(row[0], []).append(_listing(row, names).evidence())
+    return found
+
+
+def listings_of(db: Connection, source: int, indicators: Sequence[int], names: Names) -> dict[int, Listing]:
+    """What one bulk source listed among the indicators, by row number."""
+    rows = db.rows_in(f"SELECT {_LISTING} FROM listing WHERE indicator IN keys() AND source = ?", indicators, (source,))
+    return {row[0]: _listing(row, names) for row in rows}
+
+
+def put_evidence(tx: Transaction, evidence: Iterable[tuple[int, Evidence]], names: Names) -> None:
+    """Stores the folded evidence of (indicator, reporter, source), replacing what was there."""
+    tx.db.run_many(
+        f"INSERT INTO evidence ({_EVIDENCE}) VALUES ({', '.join('?' * 20)}) ON CONFLICT (indicator, reporter, source) "
+        "DO UPDATE SET reports=excluded.reports, positive=excluded.positive, negative=excluded.negative, "
+        "mass_at=excluded.mass_at, first_at=excluded.first_at, last_at=excluded.last_at, weight=excluded.weight, "
+        "weight_at=excluded.weight_at, confidence=excluded.confidence, category=excluded.category, "
+        "category_weight=excluded.category_weight, category_at=excluded.category_at, low_at=excluded.low_at, "
+        "medium_at=excluded.medium_at, high_at=excluded.high_at, critical_at=excluded.critical_at, "
+        "vouched=excluded.vouched",
+        [
+            (indicator, e.reporter, names.source_pk(e.source), *e[3:15], *e.severity_at, int(e.vouched))
+            for indicator, e in evidence
+        ],
+    )
+
+
+def put_listings(tx: Transaction, listings: Iterable[tuple[int, Listing]], names: Names) -> None:
+    """Stores listings of (indicator, source), replacing what was there."""
+    tx.db.run_many(
+        f"INSERT INTO listing ({_LISTING}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (indicator, source) "
+        "DO UPDATE SET first_listed_at=excluded.first_listed_at, last_confirmed_at=excluded.last_confirmed_at, "
+        "gone_at=excluded.gone_at, category=excluded.category, severity=excluded.severity, "
+        "confidence=excluded.confidence, context=excluded.context",
+        [
+            (
+                indicator,
+                names.source_pk(item.source),
+                item.reporter,
+                item.first_listed_at,
+                item.last_confirmed_at,
+                item.gone_at,
+                item.category,
+                None if item.severity is None else int(item.severity),
+                item.confidence,
+                item.context,
+            )
+            for indicator, item in listings
+        ],
+    )
+
+
+def _evidence(row: Row, names: Names) -> Evidence:
+    reporter = names.reporter(row[1])
+    return Evidence._make((row[1], reporter.role, names.source(row[2]), *row[3:15], row[15:19], row[19] == 1))
+
+
+def _listing(row: Row, names: Names) -> Listing:
+    _, source, reporter, first, last, gone, category, severity, confidence, context = row
+    return Listing(
+        reporter,
+        names.source(source),
+        first,
+        last,
+        gone,
+        category,
+        None if severity is None else Severity(severity),
+        confidence,
+        context,
+    )

@@ -1,0 +1,159 @@
+"""The indicator table: states by id, written in batches, searched by page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.report import Severity
+from threatcloud.domain.state import IndicatorState, Status
+from threatcloud.storage.driver import Connection, Row, Transaction
+from threatcloud.storage.names import Names
+
+_COLUMNS: Final = (
+    "pk, id, type, value, status, reputation, category, severity, confidence, source, sources, sightings, first_seen, "
+    "last_seen, created_at, updated_at, expires_at, next_change_at, withheld_code, withheld_list, cloud, country, "
+    "asn, tlp, metadata, shared, listed"
+)
+_INSERT: Final = f"INSERT INTO indicator ({_COLUMNS}) VALUES ({', '.join('?' * 27)})"
+_UPDATE: Final = (
+    "UPDATE indicator SET status=?, reputation=?, category=?, severity=?, confidence=?, source=?, sources=?, "
+    "sightings=?, first_seen=?, last_seen=?, created_at=?, updated_at=?, expires_at=?, next_change_at=?, "
+    "withheld_code=?, withheld_list=?, cloud=?, country=?, asn=?, tlp=?, metadata=?, shared=?, listed=? WHERE pk=?"
+)
+_STATUSES: Final = {status.value: status for status in Status}
+_TYPES: Final = {kind.code: kind for kind in IndicatorType}
+_encode: Final = msgspec.json.Encoder().encode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def state_of(row: Row, names: Names) -> IndicatorState:
+    """The state a row of ``_COLUMNS`` stands for."""
+    sources = row[10]
+    return IndicatorState._make(
+        (
+            row[0],
+            row[1],
+            Indicator(_TYPES[row[2]], row[3]),
+            _STATUSES[row[4]],
+            row[5],
+            row[6],
+            None if row[7] is None else Severity(row[7]),
+            row[8],
+            names.source(row[9]),
+            tuple([names.source(int(pk)) for pk in sources.split(",")]),
+            *row[11:24],
+            None if row[24] is None else _decode_object(row[24]),
+            row[25] == 1,
+            row[26] == 1,
+        )
+    )
+
+
+def _values(state: IndicatorState, names: Names) -> tuple[Any, ...]:
+    return (
+        state.status.value,
+        state.reputation,
+        state.category,
+        None if state.severity is None else int(state.severity),
+        state.confidence,
+        names.source_pk(state.source),
+        ",".join([str(names.source_pk(source)) for source in state.sources]),
+        *state[10:23],
+        None if state.metadata is None else _encode(state.metadata).decode(),
+        int(state.shared),
+        int(state.listed),
+    )
+
+
+def find(db: Connection, key: bytes, names: Names) -> IndicatorState | None:
+    """The state of the indicator with this id, or None."""
+    row = db.row(f"SELECT {_COLUMNS} FROM indicator WHERE id = ?", (key,))
+    return None if row is None else state_of(row, names)
+
+
+def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes, IndicatorState]:
+    """The states that exist among the ids, by id."""
+    rows = db.rows_in(f"SELECT {_COLUMNS} FROM indicator WHERE id IN keys()", keys)
+    return {row[1]: state_of(row, names) for row in rows}
+
+
+def next_pk(db: Connection) -> int:
+    """The first free row number; only the writer asks."""
+    row = db.row("SELECT max(pk) FROM indicator")
+    return (row[0] or 0) + 1 if row else 1
+
+
+def insert(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> None:
+    """Stores new states."""
+    tx.db.run_many(
+        _INSERT,
+        [(s.pk, s.id, s.indicator.type.code, s.indicator.value, *_values(s, names)) for s in states],
+    )
+
+
+def update(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> None:
+    """Overwrites states that are stored already."""
+    tx.db.run_many(_UPDATE, [(*_values(state, names), state.pk) for state in states])
+
+
+def due_for_decay(db: Connection, after_pk: int, rows: int, now: int) -> tuple[int | None, list[bytes]]:
+    """One slice of the table after a row number: where the next slice begins (None at the end), and the ids in this one
+    whose reputation age can have moved."""
+    last = db.row("SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?)", (after_pk, rows))
+    if last is None or last[0] is None:
+        return None, []
+    found = db.rows(
+        "SELECT id FROM indicator WHERE pk > ? AND pk <= ? AND next_change_at <= ?", (after_pk, last[0], now)
+    )
+    return last[0], [row[0] for row in found]
+
+
+def containing(db: Connection, packed: Sequence[bytes], names: Names) -> list[IndicatorState]:
+    """The stored networks among the packed ones, widest first."""
+    rows = db.rows_in(
+        f"SELECT {_COLUMNS} FROM indicator WHERE pk IN (SELECT indicator FROM network WHERE packed IN keys())",
+        packed,
+    )
+    states = [state_of(row, names) for row in rows]
+    return sorted(states, key=lambda state: int(state.indicator.value.rpartition("/")[2]))
+
+
+def network_prefixes(db: Connection) -> list[int]:
+    """The prefix lengths (on the 128 scale) that stored networks have."""
+    return [row[0] for row in db.rows("SELECT prefix FROM network_prefix WHERE networks > 0")]
+
+
+def add_networks(tx: Transaction, networks: Mapping[bytes, int]) -> None:
+    """Enters new networks, packed form to row number."""
+    tx.db.run_many("INSERT INTO network (packed, indicator) VALUES (?, ?)", networks.items())
+    counts: dict[int, int] = {}
+    for packed in networks:
+        counts[packed[16]] = counts.get(packed[16], 0) + 1
+    tx.db.run_many(
+        "INSERT INTO network_prefix (prefix, networks) VALUES (?, ?) "
+        "ON CONFLICT (prefix) DO UPDATE SET networks = network_prefix.networks + excluded.networks",
+        counts.items(),
+    )
+
+
+def add_labels(tx: Transaction, labels: Iterable[tuple[str, str, int]]) -> None:
+    """Enters (kind, value, row number) once each."""
+    tx.db.run_many("INSERT INTO label (kind, value, indicator) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", labels)
+
+
+def add_relations(tx: Transaction, relations: Iterable[tuple[bytes, bytes, str]]) -> None:
+    """Enters (subject id, object id, kind) once each."""
+    tx.db.run_many("INSERT INTO relation (subject, object, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", relations)
+
+
+def related(db: Connection, key: bytes, most: int = 100) -> list[tuple[str, str, str]]:
+    """(value, type, relation) of stored indicators related to this one, either way round; at most ``most``."""
+    rows = db.rows(
+        "SELECT i.value, i.type, r.kind FROM relation r JOIN indicator i ON i.id = r.object WHERE r.subject = ? "
+        "UNION SELECT i.value, i.type, r.kind FROM relation r JOIN indicator i ON i.id = r.subject WHERE r.object = ? "
+        "ORDER BY 1 LIMIT ?",
+        (key, key, most),
+    )
+    return [(row[0], _TYPES[row[1]].value, row[2]) for row in rows]

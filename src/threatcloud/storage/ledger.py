@@ -1,0 +1,92 @@
+"""The audit ledger's table: appended to inside the unit of work it records."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.audit import GENESIS, AuditEntry, digest_details, next_link
+from threatcloud.storage.driver import Connection, Transaction
+
+_COLUMNS = "e.seq, e.at, e.action, e.resource, e.api_key, e.ip, e.details_digest, e.link, d.salt, d.details"
+_VERIFY_PAGE_ROWS = 5_000
+
+
+class Act(NamedTuple):
+    """Who did what: ``api_key`` is the mask of the key, ``ip`` the client's address, both may be empty."""
+
+    action: str
+    resource: str
+    api_key: str
+    ip: str
+    details: Mapping[str, Any]
+
+
+def append(tx: Transaction, secret: bytes, act: Act) -> None:
+    """Adds an entry to the chain; it is stored or lost together with the unit."""
+    previous = tx.db.row("SELECT link FROM audit_entry ORDER BY seq DESC LIMIT 1")
+    salt = secrets.token_bytes(16)
+    details = msgspec.json.encode(act.details).decode()
+    digest = digest_details(salt, details)
+    link = next_link(
+        secret,
+        previous[0] if previous else GENESIS,
+        tx.now,
+        act.action,
+        act.resource,
+        act.api_key,
+        act.ip,
+        digest,
+    )
+    tx.db.run(
+        "INSERT INTO audit_entry (at, action, resource, api_key, ip, details_digest, link) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (tx.now, act.action, act.resource, act.api_key, act.ip, digest, link),
+    )
+    tx.db.run(
+        "INSERT INTO audit_detail (seq, salt, details) SELECT max(seq), ?, ? FROM audit_entry",
+        (salt, details),
+    )
+
+
+def page(
+    db: Connection, action: str | None, since: int, before_seq: int | None, offset: int, limit: int
+) -> list[AuditEntry]:
+    """Entries, newest first."""
+    where, params = _filter(action, since)
+    if before_seq is not None:
+        where, params = f"{where} AND e.seq < ?", [*params, before_seq]
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM audit_entry e LEFT JOIN audit_detail d ON d.seq = e.seq WHERE {where} "
+        "ORDER BY e.seq DESC LIMIT ? OFFSET ?",
+        (*params, limit, offset),
+    )
+    return [AuditEntry(*row) for row in rows]
+
+
+def count(db: Connection, action: str | None, since: int) -> int:
+    """How many entries a page is a part of."""
+    where, params = _filter(action, since)
+    row = db.row(f"SELECT count(*) FROM audit_entry e WHERE {where}", params)
+    return int(row[0]) if row else 0
+
+
+def walk(db: Connection) -> Iterator[AuditEntry]:
+    """Every entry, oldest first, a few thousand at a time."""
+    after = 0
+    while True:
+        rows = db.rows(
+            f"SELECT {_COLUMNS} FROM audit_entry e LEFT JOIN audit_detail d ON d.seq = e.seq WHERE e.seq > ? "
+            "ORDER BY e.seq LIMIT ?",
+            (after, _VERIFY_PAGE_ROWS),
+        )
+        if not rows:
+            return
+        yield from (AuditEntry(*row) for row in rows)
+        after = rows[-1][0]
+
+
+def _filter(action: str | None, since: int) -> tuple[str, list[Any]]:
+    where, params = "e.at >= ?", [since]
+    return (where, params) if action is None else (f"{where} AND e.action = ?", [since, action])

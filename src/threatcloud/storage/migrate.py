@@ -1,0 +1,62 @@
+"""Migrations: numbered SQL files, each applied in one transaction; the old database is copied aside before."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from threatcloud.domain.errors import DomainError
+from threatcloud.storage.sqlite import SQLiteConnection, copy_database
+
+
+class SchemaTooNew(DomainError):
+    """The database was made by a newer version of the program."""
+
+    code = "schema_too_new"
+
+
+class Migration(NamedTuple):
+    """One step of the schema."""
+
+    number: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """All steps this version knows, in order."""
+    folder = files("threatcloud.storage") / "schema" / "sqlite"
+    found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
+    return sorted(Migration(int(item.name[:4]), item.name[:-4], item.read_text("utf-8")) for item in found)
+
+
+def migrate(path: Path) -> list[str]:
+    """Brings the schema up to date; gives the names of the steps taken, none when there was nothing to do.
+
+    Raises SchemaTooNew, with nothing changed, for a database of a newer version.
+    """
+    connection = SQLiteConnection(path, writable=True)
+    try:
+        version = _version(connection)
+        known = migrations()
+        if version > known[-1].number:
+            raise SchemaTooNew(
+                f"{path} has schema {version}, made by a newer version; this one knows up to {known[-1].number}: "
+                "upgrade threat-cloud, or restore a backup made by this version"
+            )
+        due = [step for step in known if step.number > version]
+        if due and version:
+            copy_database(path, path.with_name(f"{path.name}.before-{due[0].name}.bak"))
+        for step in due:
+            _apply(connection, step)
+        return [step.name for step in due]
+    finally:
+        connection.close()
+
+
+def _version(connection: SQLiteConnection) -> int:
+    row = connection.row("PRAGMA user_version")
+    return int(row[0]) if row else 0
+
+
+def _apply(connection: SQLiteConnection, step: Migration) -> None:
+    connection.raw.execute(f"BEGIN IMMEDIATE; {step.sql}; PRAGMA user_version={step.number}; COMMIT").fetchall()

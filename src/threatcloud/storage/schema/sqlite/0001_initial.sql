@@ -1,0 +1,239 @@
+-- Facts (append-only) come first, then the projections that can be rebuilt from them, then the server's own state.
+-- Times are UTC milliseconds, hours are milliseconds / 3 600 000.
+
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE source (pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+-- Who speaks: 'key:<lineage>', 'block:<network>' for callers without a key, 'feed:<source>' for bulk sources.
+CREATE TABLE reporter (pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL) STRICT;
+
+CREATE TABLE sighting (
+  pk INTEGER PRIMARY KEY,
+  indicator INTEGER NOT NULL,
+  reporter INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  observed_at INTEGER NOT NULL,
+  received_at INTEGER NOT NULL,
+  category TEXT,
+  severity INTEGER,
+  confidence REAL NOT NULL,
+  context TEXT
+) STRICT;
+CREATE INDEX sighting_by_indicator ON sighting (indicator, observed_at, pk);
+
+CREATE TABLE listing (
+  indicator INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  reporter INTEGER NOT NULL,
+  first_listed_at INTEGER NOT NULL,
+  last_confirmed_at INTEGER NOT NULL,
+  gone_at INTEGER,
+  category TEXT,
+  severity INTEGER,
+  confidence REAL NOT NULL,
+  context TEXT,
+  PRIMARY KEY (indicator, source)
+) STRICT, WITHOUT ROWID;
+
+-- Projections ---------------------------------------------------------------------------------------------------
+
+-- id: the first 16 bytes of SHA-256(type, 0x00, value); type: the code of the indicator type.
+-- shared: in the indicator feed; listed: in the default blocklists; next_change_at: when age can move the reputation.
+CREATE TABLE indicator (
+  pk INTEGER PRIMARY KEY,
+  id BLOB NOT NULL,
+  type INTEGER NOT NULL,
+  value TEXT NOT NULL,
+  status TEXT NOT NULL,
+  reputation INTEGER NOT NULL,
+  category TEXT,
+  severity INTEGER,
+  confidence REAL NOT NULL,
+  source INTEGER NOT NULL,
+  sources TEXT NOT NULL,
+  sightings INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  next_change_at INTEGER,
+  withheld_code TEXT,
+  withheld_list TEXT,
+  cloud TEXT,
+  country TEXT,
+  asn INTEGER,
+  tlp TEXT,
+  metadata TEXT,
+  shared INTEGER NOT NULL,
+  listed INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX indicator_by_id ON indicator (id);
+CREATE INDEX indicator_by_update ON indicator (type, updated_at);
+CREATE INDEX indicator_shared ON indicator (type, reputation) WHERE shared = 1;
+
+CREATE TABLE evidence (
+  indicator INTEGER NOT NULL,
+  reporter INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  reports INTEGER NOT NULL,
+  positive REAL NOT NULL,
+  negative REAL NOT NULL,
+  mass_at INTEGER NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  weight REAL NOT NULL,
+  weight_at INTEGER NOT NULL,
+  confidence REAL NOT NULL,
+  category TEXT,
+  category_weight REAL NOT NULL,
+  category_at INTEGER NOT NULL,
+  low_at INTEGER NOT NULL,
+  medium_at INTEGER NOT NULL,
+  high_at INTEGER NOT NULL,
+  critical_at INTEGER NOT NULL,
+  vouched INTEGER NOT NULL,
+  PRIMARY KEY (indicator, reporter, source)
+) STRICT, WITHOUT ROWID;
+
+-- Tags ('tag') and ATT&CK techniques ('technique') of indicators, for filters.
+CREATE TABLE label (
+  kind TEXT NOT NULL,
+  value TEXT NOT NULL,
+  indicator INTEGER NOT NULL,
+  PRIMARY KEY (kind, value, indicator)
+) STRICT, WITHOUT ROWID;
+
+-- Networks by packed address (16 bytes) and prefix (1 byte), and how many there are of each prefix length.
+CREATE TABLE network (packed BLOB PRIMARY KEY, indicator INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE network_prefix (prefix INTEGER PRIMARY KEY, networks INTEGER NOT NULL) STRICT;
+
+-- Relations between indicators by id; either may be stored later than the relation.
+CREATE TABLE relation (
+  subject BLOB NOT NULL,
+  object BLOB NOT NULL,
+  kind TEXT NOT NULL,
+  PRIMARY KEY (subject, object, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX relation_by_object ON relation (object);
+
+CREATE TABLE rollup_hour (
+  hour INTEGER NOT NULL,
+  type INTEGER NOT NULL,
+  category TEXT NOT NULL,
+  indicators INTEGER NOT NULL,
+  sightings INTEGER NOT NULL,
+  PRIMARY KEY (hour, type, category)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_technique (
+  hour INTEGER NOT NULL,
+  technique TEXT NOT NULL,
+  sightings INTEGER NOT NULL,
+  PRIMARY KEY (hour, technique)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_last_seen (
+  hour INTEGER NOT NULL,
+  type INTEGER NOT NULL,
+  category TEXT NOT NULL,
+  country TEXT NOT NULL,
+  indicators INTEGER NOT NULL,
+  PRIMARY KEY (hour, type, category, country)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_total (
+  type INTEGER NOT NULL,
+  category TEXT NOT NULL,
+  status TEXT NOT NULL,
+  indicators INTEGER NOT NULL,
+  sightings INTEGER NOT NULL,
+  PRIMARY KEY (type, category, status)
+) STRICT, WITHOUT ROWID;
+
+-- Every entry into or exit from a published set, in commit order. change: 'listed', 'unlisted', 'unshared'.
+CREATE TABLE feed_change (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  indicator INTEGER NOT NULL,
+  change TEXT NOT NULL
+) STRICT;
+
+-- The versions agents know: everything up to seq was in the package of that version.
+CREATE TABLE release (version TEXT PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshot (
+  name TEXT PRIMARY KEY,
+  generated_at INTEGER NOT NULL,
+  entries INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  body_zstd BLOB NOT NULL
+) STRICT;
+
+-- The server's own state --------------------------------------------------------------------------------------
+
+CREATE TABLE api_key (
+  id TEXT PRIMARY KEY,
+  lineage TEXT NOT NULL,
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL UNIQUE,
+  mask TEXT NOT NULL,
+  scopes TEXT NOT NULL,
+  role TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  revoked_at INTEGER
+) STRICT;
+
+CREATE TABLE agent (
+  id TEXT PRIMARY KEY,
+  hostname TEXT,
+  version TEXT,
+  rule_version TEXT,
+  last_seen INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE idempotency (
+  reporter TEXT NOT NULL,
+  key TEXT NOT NULL,
+  request_digest BLOB NOT NULL,
+  answer BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (reporter, key)
+) STRICT, WITHOUT ROWID;
+
+-- A chain of keyed digests; the details live beside it, so that they can be erased and the chain still verifies.
+CREATE TABLE audit_entry (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  api_key TEXT NOT NULL,
+  ip TEXT NOT NULL,
+  details_digest BLOB NOT NULL,
+  link BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_by_action ON audit_entry (action, seq);
+CREATE TABLE audit_detail (
+  seq INTEGER PRIMARY KEY,
+  salt BLOB NOT NULL,
+  details TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE import_run (
+  id TEXT PRIMARY KEY,
+  source TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  finished_at INTEGER,
+  summary TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE job_run (
+  name TEXT PRIMARY KEY,
+  started_at INTEGER NOT NULL,
+  finished_at INTEGER,
+  outcome TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,236 @@
+"""The store: the only transactions. ``read`` for point reads, ``scan`` for longer ones, ``write`` for units of work.
+
+There is one writer thread. It takes every unit that waits, runs each in a savepoint inside one transaction, commits
+once, then answers them all (group commit): a unit that fails rolls back alone, and nobody is answered before the
+disk has the commit.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Generic, NamedTuple
+
+from threatcloud.domain.errors import Busy
+from threatcloud.storage.driver import Read, StorageUnavailable, T, Transaction, Work
+from threatcloud.storage.lock import WriterLock
+from threatcloud.storage.migrate import migrate
+from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
+
+MAX_WAITING_UNITS: Final = 1_000
+MAX_GROUP_S: Final = 0.2
+_SCAN_THREADS: Final = 3
+
+#: Gives the current time in UTC milliseconds.
+Clock = Callable[[], int]
+
+
+class _Unit(Generic[T]):
+    """A unit of work and where its answer goes."""
+
+    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.loop = loop
+        self.answer: asyncio.Future[T] = loop.create_future()
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.topics: set[str] = set()
+
+    def deliver(self) -> None:
+        """Answers the waiting coroutine; runs on its loop."""
+        if self.answer.done():
+            return
+        if self.error is not None:
+            self.answer.set_exception(self.error)
+        else:
+            self.answer.set_result(self.result)  # type: ignore[arg-type]
+
+
+class WriterFigures(NamedTuple):
+    """What the writer has done since it started: commits, units, and how many wait now."""
+
+    commits: int
+    units: int
+    waiting: int
+
+
+class Store:
+    """An open database. Made by ``open_store``; close it, or the log is left to the next start."""
+
+    def __init__(self, path: Path, lock: WriterLock, clock: Clock) -> None:
+        self.path = path
+        self._lock = lock
+        self._clock = clock
+        self._loop_connection = SQLiteConnection(path, writable=False)
+        self._scan_connections = threading.local()
+        self._scan_opened: list[SQLiteConnection] = []
+        self._scanners = ThreadPoolExecutor(_SCAN_THREADS, thread_name_prefix="scan")
+        self._queue: queue.Queue[_Unit[Any] | None] = queue.Queue(MAX_WAITING_UNITS)
+        self._listeners: list[Callable[[set[str]], None]] = []
+        self._commits = 0
+        self._units = 0
+        self._closed = False
+        self._checkpointer = Checkpointer(path)
+        self._last_commit_at = _newest(self._loop_connection)
+        self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
+        self._writer.start()
+
+    async def read(self, fn: Read[T]) -> T:
+        """The answer of a point read: SQLite gives one in about 10 us, less than a thread hop, so it runs here."""
+        return fn(self._loop_connection)
+
+    async def scan(self, fn: Read[T]) -> T:
+        """The answer of a read that may take over a millisecond, from a thread with a connection of its own.
+
+        All statements of ``fn`` see the database as of the same commit.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._scanners, self._scan, fn)
+
+    def _scan(self, fn: Read[T]) -> T:
+        connection: SQLiteConnection | None = getattr(self._scan_connections, "connection", None)
+        if connection is None:
+            connection = SQLiteConnection(self.path, writable=False)
+            self._scan_connections.connection = connection
+            self._scan_opened.append(connection)
+        connection.run("BEGIN")
+        try:
+            return fn(connection)
+        finally:
+            connection.run("ROLLBACK")
+
+    async def write(self, work: Work[T]) -> T:
+        """The result of the unit once it is durable. Raises what the unit raised, with nothing of it stored.
+
+        Raises Busy when too many units wait already.
+        """
+        unit = _Unit(work, asyncio.get_running_loop())
+        if self._closed:
+            raise Busy("the server is stopping", retry_after_s=5)
+        try:
+            self._queue.put_nowait(unit)
+        except queue.Full:
+            raise Busy("too many writes are waiting; try again") from None
+        return await unit.answer
+
+    def listen(self, listener: Callable[[set[str]], None]) -> None:
+        """Has the listener called in the writer thread with the topics of each commit that announced any."""
+        self._listeners.append(listener)
+
+    def figures(self) -> WriterFigures:
+        """How much the writer has done and has yet to do."""
+        return WriterFigures(self._commits, self._units, self._queue.qsize())
+
+    def close(self) -> None:
+        """Runs every unit that was accepted, then closes."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._writer.join()
+        self._scanners.shutdown(wait=True, cancel_futures=True)
+        for connection in (*self._scan_opened, self._loop_connection):
+            connection.close()
+        self._checkpointer.close()
+        self._lock.release()
+
+    def _write_loop(self) -> None:
+        connection = SQLiteConnection(self.path, writable=True)
+        while True:
+            unit = self._queue.get()
+            if unit is None:
+                break
+            done = self._commit_group(connection, unit)
+            topics = set().union(*(unit.topics for unit in done))
+            if topics:
+                for listener in self._listeners:
+                    listener(topics)
+            for loop in {unit.loop for unit in done}:
+                _deliver(loop, [unit for unit in done if unit.loop is loop])
+            self._checkpointer.committed(connection)
+        connection.close()
+
+    def _commit_group(self, connection: SQLiteConnection, first: _Unit[Any]) -> list[_Unit[Any]]:
+        """Runs the unit and all that wait, for at most 200 ms, in one transaction; returns those it answered."""
+        group: list[_Unit[Any]] = []
+        stop_at = time.monotonic() + MAX_GROUP_S
+        now = max(self._clock(), self._last_commit_at + 1)
+        try:
+            connection.run("BEGIN IMMEDIATE")
+            unit: _Unit[Any] | None = first
+            while unit is not None:
+                group.append(unit)
+                _run_unit(connection, unit, now)
+                unit = self._next_unit() if time.monotonic() < stop_at else None
+            connection.run("COMMIT")
+        except StorageUnavailable as error:
+            if connection.in_transaction:
+                connection.run("ROLLBACK")
+            for unit in group or [first]:
+                unit.error, unit.topics = error, set()
+            return group or [first]
+        self._last_commit_at = now
+        self._commits += 1
+        self._units += len(group)
+        return group
+
+    def _next_unit(self) -> _Unit[Any] | None:
+        try:
+            unit = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if unit is None:
+            self._queue.put(None)
+        return unit
+
+
+def _newest(connection: SQLiteConnection) -> int:
+    """The latest time any commit can have used."""
+    times = [connection.row("SELECT max(at) FROM audit_entry")]
+    times += [connection.row("SELECT max(updated_at) FROM indicator WHERE type = ?", (code,)) for code in range(1, 7)]
+    return max((row[0] or 0) for row in times if row)
+
+
+def _run_unit(connection: SQLiteConnection, unit: _Unit[Any], now: int) -> None:
+    """Runs one unit in its savepoint; whatever it raises is its own answer, unless the engine is in trouble."""
+    transaction = Transaction(connection, now)
+    connection.run("SAVEPOINT unit")
+    try:
+        unit.result = unit.work(transaction)
+    except StorageUnavailable:
+        raise
+    except BaseException as error:  # noqa: BLE001 - not hidden: it is raised again where the unit is awaited
+        connection.run("ROLLBACK TO unit")
+        unit.error = error
+    else:
+        unit.topics = transaction.topics
+    connection.run("RELEASE unit")
+
+
+def _deliver(loop: asyncio.AbstractEventLoop, units: list[_Unit[Any]]) -> None:
+    def deliver_all() -> None:
+        for unit in units:
+            unit.deliver()
+
+    try:
+        loop.call_soon_threadsafe(deliver_all)
+    except RuntimeError:
+        return  # the loop has ended and nobody waits any more
+
+
+def open_store(path: Path, clock: Clock) -> Store:
+    """Opens (or makes) the database for the one process that may write, its schema brought up to date.
+
+    Raises ``lock.DatabaseInUse`` when another process writes to it, ``migrate.SchemaTooNew`` when a newer version
+    made it, ``StorageUnavailable`` when it cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock.acquire(path)
+    try:
+        migrate(path)
+        return Store(path, lock, clock)
+    except BaseException:
+        lock.release()
+        raise

@@ -1,0 +1,106 @@
+"""The formats together, and over real files."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from threatcloud.formats.readers import (
+    NO_COLUMNS,
+    READERS,
+    SNIFFED_LINES,
+    Reject,
+    Row,
+    open_source,
+    reader,
+    sniff,
+)
+
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (["192.0.2.1", "192.0.2.2"], "plain"),
+        ([], "plain"),
+        (["#value\tsources", "a.example\tx"], "delimited"),
+        (['{"value":"a.example"}'], "jsonl"),
+        (['"a.example","x"', '"b.example","y"'], "delimited"),
+    ],
+)
+def test_sniff(lines: list[str], name: str) -> None:
+    assert sniff(lines) == name
+
+
+def test_formats_are_found_by_name() -> None:
+    assert [reader(known.name) for known in READERS] == list(READERS)
+    with pytest.raises(ValueError, match="no format 'xml': choose from jsonl, delimited, plain"):
+        reader("xml")
+
+
+def read_file(path: Path) -> tuple[str, list[Row], list[Reject]]:
+    with open_source(path) as source:
+        name = sniff(source.peek(SNIFFED_LINES))
+        results = list(reader(name).read(source, NO_COLUMNS))
+    rows = [result for result in results if isinstance(result, Row)]
+    return name, rows, [result for result in results if isinstance(result, Reject)]
+
+
+def real(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the public threat data is not there: {name}")
+    return path
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("kind", ["cidrs", "domains", "hashes", "ips", "urls"])
+def test_every_line_of_a_large_feed_is_a_row_a_reject_or_a_comment(kind: str) -> None:
+    path = real(f"feed_{kind}.txt.gz")
+    lines = comments = 0
+    with gzip.open(path) as file:
+        for line in file:
+            lines += 1
+            comments += line.startswith(b"#")
+    with open_source(path) as source:
+        assert sniff(source.peek(SNIFFED_LINES)) == "delimited"
+        counts = {Row: 0, Reject: 0}
+        for result in reader("delimited").read(source, NO_COLUMNS):
+            counts[type(result)] += 1
+        assert source.bytes_read == source.bytes_total
+    assert comments == 1
+    assert counts == {Row: lines - comments, Reject: 0}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "reader_name", "row_count", "reject_count", "types"),
+    [
+        ("abusech/threatfox_recent_layout.csv", "delimited", 1230, 0, {"domain", "ip", "url"}),
+        ("abusech/urlhaus_online.csv", "delimited", 8999, 0, {"url"}),
+        ("crowdsec/decisions.csv", "delimited", 5, 0, {"ip"}),
+        ("csv/C2IntelFeeds_IPC2s-30day.csv", "delimited", 1318, 0, {"ip"}),
+        ("csv/honeypot_blocklist_misp.csv", "delimited", 152, 0, {None}),
+        ("csv/infoblox_hazy_hawk_defanged.csv", "delimited", 186, 0, {"domain"}),
+        ("csv/mstic_RapidRelease.csv", "delimited", 229, 8, {"hash", "domain", "ip", "url"}),
+        ("csv/sophos_Qilin.csv", "delimited", 14, 4, {"hash", "ip", "url", "domain"}),
+        ("csv/volexity_ivanti.csv", "delimited", 16, 0, {"domain", "ip"}),
+        ("intelmq_feeds/bambenek_c2-ipmasterlist.txt", "delimited", 1, 0, {None}),
+        ("intelmq_feeds/dataplane_sshpwauth.txt", "delimited", 3, 0, {"ip"}),
+        ("intelmq_feeds/spamhaus_drop.txt", "plain", 2, 0, {None}),
+        ("misp_feed/hashes.csv", "delimited", 1574, 0, {None}),
+        ("zeek/cobaltstrike_ips.intel", "delimited", 2087, 0, {"ip"}),
+    ],
+)
+def test_vendor_files(name: str, reader_name: str, row_count: int, reject_count: int, types: set[str | None]) -> None:
+    found, rows, rejects = read_file(real(f"interop/{name}"))
+    assert (found, len(rows), len(rejects)) == (reader_name, row_count, reject_count)
+    assert {row.type for row in rows} == types
+
+
+@pytest.mark.real_data
+def test_a_timeline_of_json_lines() -> None:
+    name, rows, rejects = read_file(real("timeline.jsonl.gz"))
+    assert (name, len(rows), rejects) == ("jsonl", 278_977, [])
+    assert all(row.type for row in rows)
