@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from threatcloud.domain.errors import DomainError
+from threatcloud.domain.errors import Busy, DomainError
 from threatcloud.storage import jobs
 from threatcloud.storage.jobs import JobRun
 from threatcloud.storage.store import Clock, Store
@@ -63,5 +63,8 @@ class JobRunner:
         before = self.last_runs.get(job.name)
         self.last_runs[job.name] = run
         if outcome != NOTHING or before is None or before.outcome != NOTHING:
-            await self._store.write(lambda tx: jobs.record(tx, run))
+            try:
+                await self._store.write(lambda tx: jobs.record(tx, run))
+            except Busy as error:
+                _log.error("job not recorded", job=job.name, reason=error.message)
         return run

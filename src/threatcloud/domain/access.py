@@ -23,7 +23,7 @@ ALL_SCOPES: Final = frozenset(Scope)
 KEY_PREFIX: Final = "tc_"
 MIN_KEY_LENGTH: Final = 8
 MAX_KEY_LENGTH: Final = 256
-_KEY: Final = re.compile(r"[\x21-\x2a\x2d-\x39\x3b-\x3f\x41-\x7e]+\Z")
+_KEY: Final = re.compile(r"[\x21-\x2b\x2d-\x39\x3b-\x3f\x41-\x7e]+\Z")
 
 
 class KeyInfo(NamedTuple):
@@ -40,9 +40,8 @@ class KeyInfo(NamedTuple):
     revoked_at: int | None = None
 
     def is_valid_at(self, time_ms: int) -> bool:
-        """Neither revoked nor expired."""
-        gone = [time for time in (self.expires_at, self.revoked_at) if time is not None]
-        return all(time_ms < time for time in gone)
+        """Neither expired nor revoked: what is revoked stays so, even when the clock is put back."""
+        return self.revoked_at is None and (self.expires_at is None or time_ms < self.expires_at)
 
 
 class Caller(NamedTuple):
@@ -104,5 +103,12 @@ def parse_key_entry(entry: str) -> KeyEntry:
         raise ValueError(
             f"a key must have {MIN_KEY_LENGTH} to {MAX_KEY_LENGTH} printable characters, none of , : @ or space"
         )
-    scopes = parse_scopes(words.split("+")) if words else DEFAULT_SCOPES
-    return KeyEntry(key, scopes, parse_role(role) if role else Role.OPERATOR)
+    try:
+        scopes = parse_scopes(words.split("+")) if words else DEFAULT_SCOPES
+        return KeyEntry(key, scopes, parse_role(role) if role else Role.OPERATOR)
+    except ValueError:
+        # Not the words themselves: in a key with a : or @ in it they are a part of the key.
+        raise ValueError(
+            f"what follows the key must be scopes of {', '.join(Scope)} joined by +, then @ and a role of "
+            f"{', '.join(KEY_ROLES)}; a key itself holds no : or @"
+        ) from None

@@ -80,3 +80,15 @@ def packed(network: Network) -> bytes:
     if version == 4:
         first, prefix = _MAPPED_TOP << 32 | first, prefix + 96
     return first.to_bytes(16, "big") + bytes((prefix,))
+
+
+def packed_around(value: str, prefixes: Iterable[int]) -> list[bytes]:
+    """The packed networks, of these lengths on the 128 scale, that contain a canonical ``ip`` value but are not it."""
+    version, first, own = parse_network(value)
+    if version == 4:
+        first, own = first | _MAPPED_TOP << 32, own + 96
+    return [
+        ((first >> 128 - prefix) << 128 - prefix).to_bytes(16, "big") + bytes((prefix,))
+        for prefix in prefixes
+        if prefix < own and (version == 6 or prefix >= 96)
+    ]

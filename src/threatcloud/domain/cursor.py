@@ -18,6 +18,6 @@ def read_cursor(text: str, length: int) -> tuple[int, ...]:
         place = tuple(int(part) for part in urlsafe_b64decode(padded.encode("ascii")).decode("ascii").split("."))
     except (ValueError, Error):
         place = ()
-    if len(place) != length or any(abs(part) >= 1 << 62 for part in place):
+    if len(place) != length or any(abs(part) >= 1 << 62 for part in place) or make_cursor(*place) != text:
         raise invalid("cursor", "is none that this server gave for this collection; start again without it")
     return place

@@ -125,17 +125,23 @@ def add_report(evidence: Evidence, indicator_type: IndicatorType, report: Report
     mass = report_mass(evidence.role, report.source, report.severity, report.confidence)
     positive, mass_at = add_mass(indicator_type, evidence.positive, evidence.mass_at, mass, report.observed_at)
     negative, _ = add_mass(indicator_type, evidence.negative, evidence.mass_at, 0.0, report.observed_at)
-    heavier = (mass, report.observed_at) >= (evidence.weight, evidence.weight_at)
-    names = report.category is not None and (mass, report.observed_at) >= (
+    # Ties go to the newest; of one time, to what does not depend on who came first.
+    heavier = (mass, report.observed_at, report.confidence) >= (
+        evidence.weight,
+        evidence.weight_at,
+        evidence.confidence,
+    )
+    names = report.category is not None and (mass, report.observed_at, report.category) >= (
         evidence.category_weight,
         evidence.category_at,
+        evidence.category or "",
     )
     return evidence._replace(
         reports=evidence.reports + 1,
         positive=positive,
         negative=negative,
         mass_at=mass_at,
-        first_at=min(evidence.first_at or report.observed_at, report.observed_at),
+        first_at=min(evidence.first_at, report.observed_at) if evidence.reports else report.observed_at,
         last_at=max(evidence.last_at, report.observed_at),
         weight=mass if heavier else evidence.weight,
         weight_at=report.observed_at if heavier else evidence.weight_at,
@@ -151,7 +157,7 @@ def add_report(evidence: Evidence, indicator_type: IndicatorType, report: Report
 def conclude(indicator_type: IndicatorType, evidence: Sequence[Evidence], benign: bool, at_ms: int) -> Conclusion:
     """What all the evidence says at a time. ``evidence`` must not be empty."""
     seen = [item for item in evidence if item.reports] or list(evidence)
-    heaviest = max(seen, key=lambda item: (item.weight, item.weight_at, item.source))
+    heaviest = max(seen, key=lambda item: (item.weight, item.weight_at, item.source, item.confidence))
     named = max(seen, key=lambda item: (item.category_weight, item.category_at, item.category or ""))
     last_seen = max(item.last_at for item in seen)
     return Conclusion(

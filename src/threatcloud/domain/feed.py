@@ -50,6 +50,19 @@ def plain_header(kind: IndicatorType, generated_at: int, entries: int) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def plain_delta(kind: IndicatorType, versions: tuple[str, str], added: list[str], removed: list[str]) -> bytes:
+    """What changed in a plain list: ``+`` and ``-`` lines after comment lines that name both versions."""
+    wording = WORDING[kind]
+    lines = (
+        f"# Threat Cloud {wording.title} Blocklist",
+        f"# From: {versions[0]}",
+        f"# To: {versions[1]}",
+        *(f"+{value}" for value in added),
+        *(f"-{value}" for value in removed),
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def is_version(text: str) -> bool:
     """Whether the text is a package version: ``vYYYYMMDD.NNNNNN`` or the day alone."""
     return _VERSION.match(text) is not None

@@ -9,11 +9,9 @@ _OCTETS: Final = {str(octet): octet for octet in range(256)}
 
 
 class UrlHost(NamedTuple):
-    """The host of a URL: its name or address as text, the address as a number, and whether the URL is all of
-    it.
+    """The host of a URL: its name or address as text, and the address as a network of one (None for a name).
 
-    ``network`` is None for a name. ``whole``: the path is ``/`` and there is no query, so blocking the URL
-    blocks the host.
+    ``whole``: the path is ``/`` and there is no query, so blocking the URL blocks the host.
     """
 
     text: str

@@ -118,7 +118,7 @@ def detect_observation(text: str) -> Canonical:
 
 def digest(indicator_type: IndicatorType, value: str) -> bytes:
     """SHA-256 of ``type || 0x00 || value`` for a canonical value: 32 bytes, the same on every server."""
-    return hashlib.sha256(f"{indicator_type.value}\0{value}".encode()).digest()
+    return hashlib.sha256(f"{indicator_type}\0{value}".encode()).digest()
 
 
 def indicator_key(indicator_type: IndicatorType, value: str) -> bytes:

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-MAX_LIST = 100
+MAX_LIST: Final = 100
+#: The largest whole number every JSON reader holds exactly (RFC 8259 section 6).
+MAX_COUNT: Final = (1 << 53) - 1
 #: Scalars that gather into lists, newest last.
 GATHERED: Final = {
     "port": "ports",
@@ -26,7 +28,7 @@ def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dic
             target = GATHERED[name]
             merged[target] = _gather(merged.get(target, ()), value)
         elif name == "attempts" and _is_count(value) and _is_count(merged.get(name, 0)):
-            merged[name] = merged.get(name, 0) + value
+            merged[name] = min(merged.get(name, 0) + value, MAX_COUNT)
         else:
             merged[name] = value
     return merged
@@ -51,4 +53,4 @@ def _gather(known: Iterable[Any], value: Any) -> list[Any]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -26,30 +26,27 @@ from threatcloud.domain.special_addresses import special_ipv4, special_range
 #: The widest network a feed may list, by IP version.
 WIDEST_PREFIXES: Final = {4: 16, 6: 32}
 
-#: Top-level names that the public DNS does not hold or that are no host's own: RFC 6761 and 6762, 2606, 7686
-#: aside (a hidden service can be as malicious as any host), 9476, ``arpa`` (RFC 3172), ``internal`` (ICANN,
-#: 2024), the collision-prone names ICANN will not delegate, and names that routers hand out.
+#: Top-level names the public DNS does not hold, or not for hosts: those of RFC 6761, 6762 and 9476, ``arpa`` (RFC
+#: 3172), ``internal`` (ICANN 2024), ``corp home mail`` (never delegated: name collisions), and what routers hand out.
+#: Not ``onion`` (RFC 7686): a hidden service can be as malicious as any host. Not ``example invalid test`` (RFC 2606):
+#: nobody is hurt when they are blocked, and a rehearsal with them shows what a real report would do.
 SPECIAL_TOP_LEVELS: Final = frozenset(
     {
         "alt",
         "arpa",
         "corp",
-        "example",
         "home",
         "internal",
         "intranet",
-        "invalid",
         "lan",
         "local",
         "localdomain",
         "localhost",
         "mail",
         "private",
-        "test",
     }
 )
 _EXAMPLES: Final = ("example.com", "example.net", "example.org")
-_BELOW_EXAMPLES: Final = tuple(f".{name}" for name in _EXAMPLES)
 
 #: Mailboxes every domain should have (RFC 2142): in reports they are whom to tell, hardly ever who did it.
 ROLE_MAILBOXES: Final = frozenset({"abuse", "hostmaster", "noc", "postmaster", "security", "soc"})
@@ -88,11 +85,9 @@ class Withheld(NamedTuple):
 
 
 class Screening(NamedTuple):
-    """A finding: why an indicator is withheld, or the list because of which it needs corroboration; both
-    None: clear.
+    """A finding: why an indicator is withheld, or the list that asks for a second voice; both None when it is clear.
 
-    What ``needs_corroboration`` names is published only when an operator or a second independent voice
-    reports it.
+    With ``needs_corroboration`` it may be published once an operator or a second independent reporter stands for it.
     """
 
     withheld: Withheld | None
@@ -127,11 +122,10 @@ class PublicSuffixes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BenignLists:
-    """The lists, strongest first, and by address, name and hash the rank (index) of the strongest that holds
-    it.
+    """The lists, strongest first, and the rank (index) of the strongest one by address, by name and by hash.
 
-    ``names`` are meant as themselves and with ``www.`` before them, so they are stored without; ``zones`` are
-    meant with every name below. Every list of the policy ``never`` ranks before every other.
+    ``names`` are meant as themselves and with ``www.`` before them, so they are stored without; ``zones`` are meant
+    with every name below. Every list of the policy ``never`` ranks before every other.
     """
 
     lists: tuple[BenignList, ...]
@@ -213,8 +207,10 @@ class Guard:
         if prefix < WIDEST_PREFIXES[version]:
             return _TOO_WIDE
         ranges = self.benign.v4 if version == 4 else self.benign.v6
+        if prefix == WIDTHS[version]:
+            return self._by_rank(ranges.at(first))
         rank = ranges.strongest(first, network.last)
-        if rank is None or prefix == WIDTHS[version] or self.benign.lists[rank].policy is not _CORROBORATE:
+        if rank is None or self.benign.lists[rank].policy is not _CORROBORATE:
             return self._by_rank(rank)
         name, _, reason, _ = self.benign.lists[rank]
         return Screening(Withheld("shared-network", name, reason), None)
@@ -229,7 +225,8 @@ class Guard:
         rank = names.get(name)
         if rank is None and name.startswith("www."):
             rank = names.get(name[4:])
-        return self._by_rank(self._zone(name, registered) if rank is None else rank)
+        zone = self._zone(name, registered)
+        return self._by_rank(zone if rank is None else rank if zone is None else min(rank, zone))
 
     def _zone(self, name: str, registered: str | None) -> int | None:
         """The rank of the nearest zone a name lies in, up to its registered domain."""
@@ -256,11 +253,10 @@ class Guard:
             return _ROLE_MAILBOX
         if _is_special(domain):
             return _SPECIAL_NAME
-        # Banks and the like are whom phishers pose as: their addresses stand in reports because they were
-        # forged.
-        return (
-            CLEAR if domain in WEBMAIL else self._by_rank(self._zone(domain, self.suffixes.registered_domain(domain)))
-        )
+        if domain in WEBMAIL:
+            return CLEAR
+        # Banks and the like are whom phishers pose as: their addresses are in reports because they were forged.
+        return self._by_rank(self._zone(domain, self.suffixes.registered_domain(domain)))
 
     def _by_rank(self, rank: int | None) -> Screening:
         if rank is None:
@@ -274,7 +270,7 @@ class Guard:
 def _is_special(name: str) -> bool:
     # A name without a dot comes from a URL: a host of the local network, or a top-level name itself.
     top = name[name.rfind(".") + 1 :]
-    return top == name or top in SPECIAL_TOP_LEVELS or name in _EXAMPLES or name.endswith(_BELOW_EXAMPLES)
+    return top == name or top in SPECIAL_TOP_LEVELS or name.removeprefix("www.") in _EXAMPLES
 
 
 def _non_global(special: str) -> Screening:

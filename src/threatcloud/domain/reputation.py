@@ -47,7 +47,8 @@ ROLE_FACTOR: Final = {
     Role.COMMUNITY: 0.92,
     Role.ANONYMOUS: 0.92,
 }
-COUNTER_MASS: Final = {SightingKind.NEGATIVE: 0.5, SightingKind.FALSE_POSITIVE: 1.5}
+#: A false positive outweighs the heaviest report there is (critical, confidence 1, on a honeypot: 2.2).
+COUNTER_MASS: Final = {SightingKind.NEGATIVE: 0.5, SightingKind.FALSE_POSITIVE: 2.5}
 #: Evidence halves in this time; None does not age. Addresses and URLs change hands in days, names in weeks, a file
 #: never (URLhaus hosts live 1.5 days for an address and 3.5 for a domain in the median, with many returns).
 HALF_LIFE_DAYS: Final[dict[IndicatorType, float | None]] = {
@@ -58,9 +59,8 @@ HALF_LIFE_DAYS: Final[dict[IndicatorType, float | None]] = {
     IndicatorType.HASH: None,
     IndicatorType.CVE: None,
 }
-#: No sum of terms of one indicator moves by a point of reputation in less than this share of a half-life per voice:
-#: |dR/dL| <= 25 and |dL/dt| <= 5 * exp(-1) * ln 2 per half-life.
-_STEADY_SHARE: Final = 1 / 32
+#: After so many half-lives nothing of any mass is left.
+_MOST_HALF_LIVES: Final = 100
 
 
 class Voice(NamedTuple):
@@ -138,12 +138,39 @@ def reputation_of(log_odds: float) -> int:
 def assess(indicator_type: IndicatorType, voices: Sequence[Voice], benign: bool, at_ms: int) -> Assessment:
     """The reputation at a time, and when it can have moved by a point."""
     log_odds = PRIOR_LOG_ODDS + sum(term.log_odds for term in terms(indicator_type, voices, benign, at_ms))
-    return Assessment(reputation_of(log_odds), log_odds, _next_change(indicator_type, voices, at_ms))
+    return Assessment(reputation_of(log_odds), log_odds, _next_change(indicator_type, voices, log_odds, at_ms))
 
 
-def _next_change(indicator_type: IndicatorType, voices: Sequence[Voice], at_ms: int) -> int | None:
+def _next_change(indicator_type: IndicatorType, voices: Sequence[Voice], log_odds: float, at_ms: int) -> int | None:
+    """A time before which age cannot change the reputation; None when it never will.
+
+    Fading evidence only raises it and fading counter-evidence only lowers it, so each has the way to the next half
+    point before it. The speed of a term in log-odds is at most ``ceiling * ln 2 * _steepest(mass)`` per half-life, that
+    of the score ``p * (100 - p) / 100`` per unit of log-odds, taken where it is largest on the way.
+    """
     half_life_days = HALF_LIFE_DAYS[indicator_type]
     if half_life_days is None or not voices:
         return None
     starts_at = max(at_ms, min(voice.as_of for voice in voices))
-    return starts_at + int(half_life_days * DAY_MS * _STEADY_SHARE / len(voices))
+    rise = fall = 0.0
+    for voice in voices:
+        left = decay(indicator_type, voice.as_of, starts_at)
+        rise += CEILING[voice.role] * _steepest(voice.positive * left)
+        fall += CEILING[voice.role] * _steepest(voice.negative * left)
+    exact = 100 / (1 + exp(log_odds))
+    shown = round(exact)
+    fastest = max(shown - 0.5, min(50.0, shown + 0.5))
+    slope = log(2) * fastest * (100 - fastest) / 100
+    half_lives = min(_quotient(shown + 0.5 - exact, rise * slope), _quotient(exact - shown + 0.5, fall * slope))
+    if half_lives >= _MOST_HALF_LIVES:
+        return None
+    return starts_at + int(half_lives * half_life_days * DAY_MS)
+
+
+def _steepest(mass: float) -> float:
+    """The largest value of ``m * exp(-m)`` while the mass fades away."""
+    return mass * exp(-mass) if mass < 1 else exp(-1)
+
+
+def _quotient(way: float, speed: float) -> float:
+    return way / speed if speed > way / _MOST_HALF_LIVES else _MOST_HALF_LIVES

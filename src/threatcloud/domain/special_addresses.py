@@ -10,7 +10,7 @@ network that uses them.
 
 from typing import Final, NamedTuple
 
-from threatcloud.domain.address import Network, parse_network
+from threatcloud.domain.address import WIDTHS, Network, parse_network
 from threatcloud.domain.intervals import Intervals
 
 
@@ -116,10 +116,10 @@ def special_range(network: Network) -> str | None:
     transition prefix the entry of the IPv4 address inside, when that is special too: ``6to4 (RFC 3056) of
     Private-Use (RFC 1918)``.
     """
-    version, first, _ = network
+    version, first, prefix = network
     rows = _IPV4 if version == 4 else _IPV6
     rank = rows.at(first)
-    if rank is None:
+    if rank is None and prefix < WIDTHS[version]:
         rank = rows.strongest(first, network.last)
     if rank is None:
         return None

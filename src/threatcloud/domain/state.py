@@ -67,6 +67,13 @@ def is_shared(status: Status, corroborated: bool, seconded: bool, cloud: str | N
     return status is Status.ACTIVE and corroborated and (cloud is None or seconded)
 
 
+def as_of(state: IndicatorState, now: int) -> IndicatorState:
+    """The state with its expiry observed, where the job that stores it has not come round yet."""
+    if state.expires_at is None or state.expires_at > now or state.status is not Status.ACTIVE:
+        return state
+    return state._replace(status=Status.EXPIRED, shared=False, listed=False)
+
+
 def is_listed(shared: bool, reputation: int) -> bool:
     """Whether a shared indicator is in the default blocklists."""
     return shared and reputation <= BLOCK_REPUTATION

@@ -1,6 +1,7 @@
 """Times: integer UTC milliseconds inside, ISO 8601 with milliseconds and ``Z`` outside (RFC 3339)."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 SECOND_MS: Final = 1_000
@@ -14,8 +15,17 @@ _MAX_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 def iso(time_ms: int) -> str:
     """``2026-03-07T08:15:00.000Z`` for UTC milliseconds."""
-    text = (_EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec="milliseconds")
-    return text[:23] + "Z"
+    days, in_day_ms = divmod(time_ms, DAY_MS)
+    minutes, in_minute_ms = divmod(in_day_ms, MINUTE_MS)
+    return f"{_date(days)}T{_CLOCK[minutes]}:{in_minute_ms // 1000:02d}.{in_minute_ms % 1000:03d}Z"
+
+
+_CLOCK: Final = tuple(f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60))
+
+
+@lru_cache(maxsize=4096)
+def _date(days: int) -> str:
+    return (_EPOCH + timedelta(days=days)).date().isoformat()
 
 
 def parse_time(text: str) -> int:

@@ -6,7 +6,7 @@ keeps everything in 354 MB. A list that is missing or broken is reported, and th
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -28,6 +28,7 @@ from threatcloud.enrich.suffixes import Suffixes, load_suffixes
 _PACKAGE: Final = "pymispwarninglists"
 _LISTS: Final = "data/misp-warninglists/lists"
 _CONSENSUS: Final = next(rank for rank, row in enumerate(ROWS) if row.name == RANKINGS)
+_is_hex: Final = re.compile(r"[0-9a-f]+").fullmatch
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 
 
@@ -47,24 +48,40 @@ class LoadedGuard(NamedTuple):
 
 
 class HashTable:
-    """Ranks by file hash in sorted blocks of fixed width: 17 to 65 bytes a hash, where a dict takes 200."""
+    """Ranks by file hash in sorted records, digest and rank: 17 to 65 bytes a hash, where a dict takes 200."""
 
-    __slots__ = ("_blocks",)
+    __slots__ = ("_records",)
 
-    def __init__(self, ranks: Mapping[str, int]) -> None:
-        """Ranks from 0 to 255 by hash in lower-case hex; keys that are no MD5, SHA-1, SHA-256 or SHA-512 go."""
-        self._blocks: dict[int, tuple[bytes, bytes]] = {}
-        for chars in HASH_NAMES:
-            values = sorted([value for value in ranks if len(value) == chars])
-            self._blocks[chars // 2] = bytes.fromhex("".join(values)), bytes(map(ranks.__getitem__, values))
+    def __init__(self, lists: Iterable[tuple[int, Sequence[str]]]) -> None:
+        """Pairs of a rank (0 to 255, 0 strongest) and hashes in lower-case hex; what is no hash is passed over."""
+        records: dict[int, list[str]] = {chars: [] for chars in HASH_NAMES}
+        for rank, values in lists:
+            suffix = f"{rank:02x}"
+            for chars, sorted_later in records.items():
+                sorted_later.extend([value + suffix for value in values if len(value) == chars])
+        self._records = {chars // 2: _packed(sorted(found), chars // 2 + 1) for chars, found in records.items()}
 
     def get(self, value: str) -> int | None:
-        """The rank of a canonical hash; None when it is not held."""
+        """The strongest rank of a canonical hash; None when it is not held."""
         digest = bytes.fromhex(value)
-        width = len(digest)
-        digests, ranks = self._blocks[width]
-        index = bisect_left(range(len(ranks)), digest, key=lambda i: digests[i * width : (i + 1) * width])
-        return ranks[index] if digests.startswith(digest, index * width) else None
+        size = len(digest) + 1
+        records = self._records[size - 1]
+        # A digest sorts before its own records, and of these the strongest is first.
+        start = size * bisect_left(
+            range(len(records) // size), digest, key=lambda index: records[index * size : (index + 1) * size]
+        )
+        return records[start + size - 1] if records.startswith(digest, start) else None
+
+
+def _packed(records: Sequence[str], size: int) -> bytes:
+    """Records of hex, all as long, as bytes; those that are not hex are dropped."""
+    try:
+        packed = bytes.fromhex("".join(records))
+    except ValueError:
+        packed = b""
+    if len(packed) == size * len(records):
+        return packed
+    return b"".join(bytes.fromhex(record) for record in records if _is_hex(record))
 
 
 class _ListFile(msgspec.Struct):
@@ -101,7 +118,7 @@ def load_benign_lists(suffixes: Suffixes, directory: Path | None = None, skip: C
     """Every list of the profile, from the package or from a directory laid out like it."""
     source = _Source(directory or _packaged_directory(), skip)
     # The hashes come first: what decoding their ten megabytes leaves behind is used again by the rest.
-    hashes = _hash_table(source)
+    hashes = HashTable((rank, entries) for rank, _, entries in source.lists(Holds.HASHES))
     v4, v6 = _intervals(source)
     names, zones = _names(source, suffixes)
     lists = tuple(BenignList(row.name, row.policy, row.reason, row.ranking) for row in ROWS)
@@ -168,27 +185,18 @@ def _packaged_directory() -> Path:
     return Path(spec.origin).parent / _LISTS if spec and spec.origin else Path(_PACKAGE)
 
 
-def _hash_table(source: _Source) -> HashTable:
-    ranks: dict[str, int] = {}
-    for rank, _, entries in reversed(list(source.lists(Holds.HASHES))):
-        ranks.update(dict.fromkeys(entries, rank))
-    return HashTable(ranks)
-
-
 def _intervals(source: _Source) -> tuple[Intervals, Intervals]:
     """The networks by version, 4 and 6; what is no network is passed over."""
     v4: list[Range] = []
     v6: list[Range] = []
-    for rank, row, entries in source.lists(Holds.NETWORKS):
-        holes = [parse_network(hole) for hole in row.without]
+    for rank, _, entries in source.lists(Holds.NETWORKS):
         for entry in entries:
             number = ipv4_number(entry)
             if number is not None:
                 v4.append((number, number, rank))
             elif network := _network(entry):
                 ranges = v4 if network.version == 4 else v6
-                pieces = _cut(network, holes) if holes else ((network.first, network.last),)
-                ranges.extend((first, last, rank) for first, last in pieces)
+                ranges.append((network.first, network.last, rank))
     return Intervals(v4), Intervals(v6)
 
 
@@ -199,18 +207,6 @@ def _network(entry: str) -> Network | None:
         return masked(*parse_network(entry)) if number is None else masked(4, number, int(prefix))
     except ValueError:
         return None
-
-
-def _cut(network: Network, holes: Sequence[Network]) -> Iterator[tuple[int, int]]:
-    """The addresses of a network that are in no hole, as ranges; holes ascend."""
-    version, first, last = network.version, network.first, network.last
-    for hole in holes:
-        if hole.version == version and first <= hole.last and hole.first <= last:
-            if first < hole.first:
-                yield first, hole.first - 1
-            first = hole.last + 1
-    if first <= last:
-        yield first, last
 
 
 def _names(source: _Source, suffixes: Suffixes) -> tuple[dict[str, int], dict[str, int]]:

@@ -40,18 +40,18 @@ GITHUB: Final = _words("""
     140.82.112.0/20 143.55.64.0/20 185.199.108.0/22 192.30.252.0/22 2606:50c0::/32 2a0a:a440::/29
 """)
 
-#: The part of Akamai's address space that is rented out as virtual machines (formerly Linode).
-LINODE: Final = ("172.232.0.0/13",)
-
-#: Scanners whose owners publish their ranges.
+#: Scanners whose owners say so where they connect from, or publish their ranges.
 SCANNERS: Final = _words("""
-    35.203.210.0/23 144.86.173.0/24 147.185.132.0/23 162.216.149.0/24 162.216.150.0/24  # Cortex Xpanse
-    198.235.24.0/24 205.210.31.0/24                                                     # Cortex Xpanse
-    66.132.148.0/24 66.132.153.0/24 66.132.159.0/24 162.142.125.0/24 167.94.138.0/24    # Censys
-    167.94.145.0/24 167.94.146.0/24 167.248.133.0/24 199.45.154.0/23 206.168.32.0/22    # Censys
-    64.39.96.0/20 139.87.112.0/23                                                       # Qualys
-    71.6.233.0/24                                                                       # Rapid7
-    171.67.70.0/23 141.212.120.0/22 141.212.124.0/23                                    # Stanford, Michigan
+    35.203.210.0/23 144.86.173.0/24 147.185.132.0/23 162.216.149.0/24 162.216.150.0/24   # Cortex Xpanse
+    198.235.24.0/24 205.210.31.0/24                                                      # Cortex Xpanse
+    66.132.148.0/24 66.132.153.0/24 66.132.159.0/24 162.142.125.0/24 167.94.138.0/24     # Censys
+    167.94.145.0/24 167.94.146.0/24 167.248.133.0/24 199.45.154.0/23 206.168.32.0/22     # Censys
+    64.39.96.0/20 139.87.112.0/23                                                        # Qualys
+    71.6.233.0/24 5.63.151.96/27 88.202.190.128/27 109.123.117.224/27 146.185.25.160/27  # Rapid7
+    87.236.176.0/24 193.163.125.0/24                                                     # Driftnet
+    85.217.140.0/24 85.217.149.0/24                                                      # Modat
+    146.88.240.0/24 216.180.246.0/24 185.242.226.0/24               # Arbor, Deepfield, Criminal IP
+    171.67.70.0/23 141.212.120.0/22 141.212.124.0/23 138.246.253.0/24  # Stanford, Michigan, Munich
 """)
 
 #: Names below which one party runs everything, and no customer has a page, a bucket or a redirect of his own.

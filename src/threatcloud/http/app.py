@@ -5,6 +5,7 @@ route, caller, rate limit, scope, body, query, handler, coding, headers, figures
 It is a single Starlette route and no stack of middleware: each layer costs, and the order matters.
 """
 
+import itertools
 import re
 import secrets
 import time
@@ -15,10 +16,12 @@ from typing import Any, Final
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from threatcloud.config import Networks
 from threatcloud.domain.access import Caller
 from threatcloud.domain.errors import DomainError, RateLimited, TooLarge, Unauthenticated, WrongMediaType
+from threatcloud.http import metrics
 from threatcloud.http.answer import Answer
 from threatcloud.http.auth import Gate, client_address
 from threatcloud.http.compression import MIN_BYTES, choose_coding, compress
@@ -27,7 +30,7 @@ from threatcloud.http.cors import cors_headers, preflight
 from threatcloud.http.endpoint import Access, Call, RateClass
 from threatcloud.http.errors import answer_error, failure
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
-from threatcloud.http.protocol import SECURITY_HEADERS
+from threatcloud.http.protocol import SECURITY_HEADERS, ServerLimits
 from threatcloud.http.rate_limit import Allowance, RateLimiter
 from threatcloud.http.routes import Found, Route, RouteTable
 from threatcloud.services.access import LOCAL_OPERATOR
@@ -35,7 +38,13 @@ from threatcloud.services.access import LOCAL_OPERATOR
 _log = structlog.get_logger("http")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+#: What the ledger enters in aggregate; a look-up in bulk is a POST and a read all the same.
+_READS: Final = frozenset({RateClass.READ, RateClass.FEED})
+_DISCARDED_BYTES: Final = ServerLimits().discard_bytes
 _NO_ALLOWANCE: Final = Allowance(0, 0, 0, 0)
+#: Request ids name this run of the server and count on: nothing secret, so no system call for randomness each time.
+_RUN: Final = secrets.token_hex(4)
+_numbers: Final = itertools.count(1)
 
 
 class Gateway(BaseRoute):
@@ -60,6 +69,7 @@ class Gateway(BaseRoute):
             RateClass.FEED: settings.rate_limit_feed,
         }
         self._is_tls = settings.tls_cert is not None
+        self._logs_requests = settings.log_level == "debug"
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Everything HTTP is ours."""
@@ -82,9 +92,13 @@ class Gateway(BaseRoute):
             answer = failure(
                 500, "internal", "The server failed to answer; tell its operator the requestId.", request_id
             )
+        if answer.status >= 400 and exchange.leaves_much_unread():
+            answer.headers["Connection"] = "close"  # said, so that no client sends its next request into the end
         await self._send(exchange, answer, send)
         seconds = time.perf_counter() - started_s
         self._services.requests.note(exchange.route_name, exchange.method, answer.status, seconds)
+        if not self._logs_requests:
+            return
         _log.debug(
             "request",
             route=exchange.route_name,
@@ -97,11 +111,7 @@ class Gateway(BaseRoute):
 
     async def _answer(self, exchange: "_Exchange", receive: Receive) -> Answer:
         services, scope = self._services, exchange.scope
-        forwarded = exchange.headers.get(b"x-forwarded-for")
-        peer = scope["client"][0] if scope["client"] else ""
-        exchange.address = client_address(
-            peer, forwarded.decode("latin-1") if forwarded else None, services.settings.trusted_proxies
-        )
+        exchange.address = _address(scope, services.settings.trusted_proxies)
         found = self._table.find(scope["raw_path"])
         if found is None:
             return self._no_route(exchange)
@@ -115,9 +125,10 @@ class Gateway(BaseRoute):
         call.query = route.query.read(scope["query_string"])
         if route.body is not None:
             call.raw_body = await _read_body(exchange.headers, receive, route.endpoint.max_body_bytes)
+            exchange.has_read_body = True
             call.body = route.body.read(call.raw_body)
         answer = await route.endpoint.handler(call)
-        if route.endpoint.access is not Access.OPEN and exchange.method in {"GET", "HEAD"}:
+        if route.endpoint.access is not Access.OPEN and route.endpoint.rate in _READS:
             services.auditing.note_read(route.endpoint.path, caller)
         return answer
 
@@ -166,23 +177,23 @@ class Gateway(BaseRoute):
 
     async def _send(self, exchange: "_Exchange", answer: Answer, send: Send) -> None:
         body = answer.body
-        raw: list[tuple[bytes, bytes]] = [
-            (name.lower().encode(), value.encode()) for name, value in answer.headers.items()
-        ]
-        if answer.status != 304:
+        raw = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
+        has_content = answer.status not in {204, 304}
+        if has_content:
             raw.append((b"content-type", answer.media.encode()))
         coding = answer.coding
         if coding is None and len(body) > MIN_BYTES:
             coding = choose_coding(exchange.headers.get(b"accept-encoding", b"").decode("latin-1"))
             body = compress(body, coding) if coding != "identity" else body
             raw.append((b"vary", b"accept-encoding"))
-        if coding is not None and coding != "identity" and answer.status != 304:
+        if coding is not None and coding != "identity" and has_content:
             raw.append((b"content-encoding", coding.encode()))
-        if answer.status != 304:
+        if has_content:
             raw.append((b"content-length", str(len(body)).encode()))
         raw.append((b"x-request-id", exchange.request_id.encode()))
         raw += _rate_headers(exchange.allowance)
-        raw += [header for header in SECURITY_HEADERS if not any(header[0] == name for name, _ in raw)]
+        own = {name for name, _ in raw} if answer.headers else ()
+        raw += [header for header in SECURITY_HEADERS if header[0] not in own]
         raw += cors_headers(exchange.headers, self._services.settings.cors_origins)
         if self._is_tls:
             raw.append(_HSTS)
@@ -193,7 +204,7 @@ class Gateway(BaseRoute):
 class _Exchange:
     """One request on its way through."""
 
-    __slots__ = ("address", "allowance", "headers", "method", "request_id", "route_name", "scope")
+    __slots__ = ("address", "allowance", "has_read_body", "headers", "method", "request_id", "route_name", "scope")
 
     def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
         self.scope = scope
@@ -203,10 +214,27 @@ class _Exchange:
         self.address = ""
         self.route_name = "(none)"
         self.allowance = _NO_ALLOWANCE
+        self.has_read_body = False
+
+    def leaves_much_unread(self) -> bool:
+        """Whether more of the body may be on its way than the protocol discards to keep the connection."""
+        if self.has_read_body:
+            return False
+        length = self.headers.get(b"content-length", b"0")
+        return b"transfer-encoding" in self.headers or int(length) > _DISCARDED_BYTES
+
+
+def _address(scope: Scope, trusted_proxies: Networks) -> str:
+    """The client's address. A proxy may add a header line of its own: together they are one list (RFC 9110 5.3)."""
+    peer = scope["client"][0] if scope["client"] else ""
+    if not trusted_proxies:
+        return str(peer)
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return client_address(peer, forwarded.decode("latin-1"), trusted_proxies)
 
 
 def _request_id(sent: bytes | None) -> str:
-    return sent.decode("ascii") if sent and _REQUEST_ID.match(sent) else secrets.token_hex(8)
+    return sent.decode("ascii") if sent and _REQUEST_ID.match(sent) else f"{_RUN}-{next(_numbers):x}"
 
 
 def _route_for(found: Found, method: str) -> Route | None:
@@ -246,6 +274,18 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: i
             raise too_large
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def make_metrics_app(services: Services) -> ASGIApp:
+    """The application of the metrics port: the figures, whatever is asked."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        body = metrics.render(services.requests, services)
+        headers = [(b"content-type", metrics.MEDIA.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
 
 
 def make_local_app(services: Services) -> Router:

@@ -81,7 +81,10 @@ class Gate:
         info = self._find(authorization, access, now)
         if info is None:
             raise Unauthenticated("this API key is unknown, expired or revoked")
-        return caller_with_key(info, address)
+        caller = caller_with_key(info, address)
+        # Where no key is needed, one that lacks the scope gives no rights and lends no weight.
+        is_anyone = self._is_free(access) and not caller.may(_SCOPES[access])
+        return caller_without_key(address) if is_anyone else caller
 
     def authorise(self, caller: Caller, access: Access) -> None:
         """Forbidden when the caller lacks the scope of the route."""

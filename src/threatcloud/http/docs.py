@@ -1,9 +1,11 @@
 """``/docs``: the OpenAPI document as one page, rendered here, without scripts and without anything from elsewhere."""
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup, escape
 
 from threatcloud.http.endpoint import Endpoint
 from threatcloud.http.openapi import document
@@ -19,6 +21,15 @@ _templates: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _prose(text: str) -> Markup:
+    """A description with its code words (in back quotes) marked up, everything else escaped."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped on this very line
+
+
+_CODE: Final = re.compile(r"`{1,2}([^`]+)`{1,2}")
+_templates.filters["prose"] = _prose
 
 
 @lru_cache(maxsize=4)

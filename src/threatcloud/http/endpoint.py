@@ -112,7 +112,7 @@ class QueryReader:
 
     def __init__(self, query: type[msgspec.Struct]) -> None:
         self._type = query
-        self._names = {item.encode_name for item in msgspec.structs.fields(query)}
+        self._names = {item.encode_name: item.name for item in msgspec.structs.fields(query)}
         self._wants = wants_of(query)
         self._empty = msgspec.convert({}, query) if not any(f.required for f in msgspec.structs.fields(query)) else None
 
@@ -137,9 +137,14 @@ class QueryReader:
         if problems:
             raise _invalid(problems)
         try:
-            return msgspec.convert(values, self._type, strict=False)
+            found = msgspec.convert(values, self._type, strict=False)
         except msgspec.ValidationError as error:
             raise _invalid([problem_of(error, self._wants)]) from None
+        # To msgspec the word "null" is None where that is allowed: a filter would silently be none.
+        nulls = [name for name in values if getattr(found, self._names[name]) is None]
+        if nulls:
+            raise _invalid([Problem(name, f"must be {self._wants.get(name, 'a value')}") for name in nulls])
+        return found
 
 
 class BodyReader:

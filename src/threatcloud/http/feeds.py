@@ -16,10 +16,10 @@ from threatcloud.http import wire
 from threatcloud.http.answer import TEXT, Answer, ok
 from threatcloud.http.compression import choose_coding
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
-from threatcloud.http.parameters import Cursor, Since, read_since
+from threatcloud.http.parameters import END, Cursor, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord
 from threatcloud.services.agents import HEARTBEAT_INTERVAL_S
-from threatcloud.services.publishing import Published
+from threatcloud.services.publishing import CODINGS, Published
 
 FORMATS: Final = ("plain",)
 _SECOND_MS: Final = 1000
@@ -35,6 +35,9 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     category: CategoryWord | None = None
     hosts: Annotated[bool, Meta(description="leave networks out")] = False
     format: Annotated[str, Meta(max_length=64, description=f"one of {', '.join(FORMATS)}")] = "plain"
+    since: Annotated[str, Meta(max_length=64, description="a version (X-Feed-Version): only what changed")] | None = (
+        None
+    )
 
 
 class IocFeedQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +53,7 @@ class AgentUpdateQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel
     """Which agent asks, and what it has."""
 
     current_version: Annotated[str, Meta(max_length=64)] | None = None
-    agent_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    agent_id: Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{END}")] | None = None
     hostname: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     agent_version: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     delta: bool = False
@@ -151,21 +154,28 @@ async def _blocklist(call: Call, kind: IndicatorType) -> Answer:
         raise invalid("format", f"must be one of {', '.join(FORMATS)}")
     given = query.max_reputation if query.min_reputation is None else query.min_reputation
     wanted = FeedList(kind, BLOCK_REPUTATION if given is None else given, query.category, query.hosts)
-    return _conditional(call, await call.services.publisher.get(wanted))
+    if query.since is not None:
+        if not wanted.is_default:
+            raise invalid("since", "goes with the default list only, without other parameters")
+        version, delta = await call.services.publisher.delta(kind, query.since)
+        return Answer(delta, media=TEXT, headers={"X-Feed-Version": version, "Cache-Control": "no-cache"})
+    return await _conditional(call, await call.services.publisher.get(wanted))
 
 
-def _conditional(call: Call, published: Published) -> Answer:
+async def _conditional(call: Call, published: Published) -> Answer:
     """The list in the best coding the client takes, or 304 when it has it already in any coding."""
     coding = choose_coding(call.header(b"accept-encoding") or "")
     headers = {
         "ETag": _etag(published, coding),
         "Last-Modified": http_date(published.modified_s * _SECOND_MS),
         "Cache-Control": "no-cache",
+        "X-Feed-Version": call.services.publisher.release.version if call.services.publisher.release else "",
         "Vary": "Accept-Encoding, Authorization",
     }
     if _is_fresh(call, published):
         return Answer(b"", status=304, media=TEXT, headers=headers, coding="identity")
-    return Answer(published.bodies[coding], media=TEXT, headers=headers, coding=coding)
+    body = await call.services.publisher.body(published, coding)
+    return Answer(body, media=TEXT, headers=headers, coding=coding)
 
 
 def _etag(published: Published, coding: str) -> str:
@@ -177,7 +187,7 @@ def _is_fresh(call: Call, published: Published) -> bool:
     none_match = call.header(b"if-none-match")
     if none_match is not None:
         tags = {tag.strip().removeprefix("W/") for tag in none_match.split(",")}
-        return "*" in tags or any(_etag(published, coding) in tags for coding in published.bodies)
+        return "*" in tags or any(_etag(published, coding) in tags for coding in CODINGS)
     since = call.header(b"if-modified-since")
     return since is not None and _http_seconds(since) >= published.modified_s
 
@@ -194,7 +204,7 @@ async def ioc_feed(call: Call) -> Answer:
     """Indicators the guard lets out, oldest update first, and what left."""
     query: IocFeedQuery = call.query
     since = read_since(query.since) or 0
-    place = read_cursor(query.cursor, 3) if query.cursor else (since, -1, 0)
+    place = read_cursor(query.cursor, 3) if query.cursor else (since, -1, 0 if query.since else -1)
     kinds = (IndicatorType(query.type),) if query.type else tuple(IndicatorType)
     page = await call.services.feeds.page(kinds, place, since, query.limit)
     shape = IocFeed(
@@ -227,7 +237,10 @@ async def agent_update(call: Call) -> Answer:
     return ok(shape)
 
 
-_ETAG_NOTE: Final = "Revalidate with If-None-Match or If-Modified-Since: 304 while the content is the same."
+_LIST_NOTE: Final = (
+    "Revalidate with If-None-Match or If-Modified-Since: 304 while the content is the same. With `since` (the "
+    "`X-Feed-Version` of the list you have) only what changed: lines that begin with `+` or `-`."
+)
 
 
 def _list_endpoint(path: str, summary: str, handler: object) -> Endpoint:
@@ -235,7 +248,7 @@ def _list_endpoint(path: str, summary: str, handler: object) -> Endpoint:
         method="GET",
         path=path,
         summary=summary,
-        description="One value a line, worst reputation first, after three comment lines. " + _ETAG_NOTE,
+        description="One value a line, worst reputation first, after three comment lines. " + _LIST_NOTE,
         access=Access.FEEDS,
         rate=RateClass.FEED,
         handler=handler,  # type: ignore[arg-type]
@@ -243,6 +256,7 @@ def _list_endpoint(path: str, summary: str, handler: object) -> Endpoint:
         media=TEXT,
         tag="Feeds",
         also={304: "unchanged"},
+        errors=("gone",),
     )
 
 

@@ -15,7 +15,7 @@ from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.http import wire
 from threatcloud.http.answer import TEXT, Answer, collection, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
-from threatcloud.http.parameters import Cursor, Limit200, PageNumber, Since, read_since
+from threatcloud.http.parameters import END, Cursor, Limit200, PageNumber, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord, Verdict
 from threatcloud.services.lookup import RANGE_CLASS_LINES, RANGE_PREFIX_DIGITS, Unknown
 from threatcloud.storage.search import Filters, Sort
@@ -27,7 +27,7 @@ class SearchQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """Filters, order and place of a search."""
 
     type: TypeWord | None = None
-    source: Annotated[str, Meta(max_length=64)] | None = None
+    source: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     min_reputation: Annotated[int, Meta(ge=0, le=100)] | None = None
     max_reputation: Annotated[int, Meta(ge=0, le=100)] | None = None
     status: Literal["active", "expired", "whitelisted"] | None = None
@@ -37,8 +37,8 @@ class SearchQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
         Annotated[str, Meta(min_length=1, max_length=256, description="part of a value, or a CIDR network")] | None
     ) = None
     tag: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    mitre_id: Annotated[str, Meta(pattern=r"^[Tt]\d{4}(\.\d{3})?$")] | None = None
-    country: Annotated[str, Meta(pattern=r"^[A-Za-z]{2}$", description="ISO 3166 alpha-2")] | None = None
+    mitre_id: Annotated[str, Meta(pattern=rf"^[Tt][0-9]{{4}}(\.[0-9]{{3}})?{END}")] | None = None
+    country: Annotated[str, Meta(pattern=rf"^[A-Za-z]{{2}}{END}", description="ISO 3166 alpha-2")] | None = None
     sort: Sort = Sort.UPDATED
     page: PageNumber = 1
     limit: Limit200 = 50
@@ -184,6 +184,7 @@ ENDPOINTS: Final = (
         params=_VALUE,
         answer=wire.IocDetail,
         also={404: wire.UnknownIoc},
+        errors=("not_found",),
         tag="Indicators",
     ),
     Endpoint(

@@ -28,9 +28,16 @@ class ImportEnd(msgspec.Struct):
 
 
 async def begin_import(call: Call) -> Answer:
-    """Enters the start."""
+    """Enters the start; tells which files of this server's settings the rows are to be screened with."""
     await call.services.importing.begin(call.body.run, call.body.source, call.caller)
-    return ok({}, 201)
+    settings = call.services.settings
+    files = {
+        "geo_db": settings.geo_db,
+        "asn_db": settings.asn_db,
+        "benign_lists": settings.benign_lists,
+        "attack_file": settings.attack_file,
+    }
+    return ok({"screening": {name: str(path.resolve()) if path else "" for name, path in files.items()}}, 201)
 
 
 async def store_chunk(call: Call) -> Answer:

@@ -9,8 +9,11 @@ import structlog
 def configure_logs(level: str, log_format: str) -> None:
     """Sets up logging of the process, on standard error."""
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    # Not the renderer's own choice of traceback: it shows local variables, which hold API keys and whole bodies.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if is_console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if is_console
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

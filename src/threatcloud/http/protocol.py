@@ -1,8 +1,7 @@
 """HTTP/1.1 on a connection: uvicorn's httptools protocol with limits, time-outs and our own envelope.
 
-uvicorn trusts its clients: it answers broken HTTP in plain text, keeps a request line of any length and waits for ever
-for the rest of a request. Here every size and every wait has a bound (`ServerLimits`), every refusal is the failure
-envelope, and a refused client is given time to read it before the connection goes.
+uvicorn answers broken HTTP in plain text, keeps a request line of any length and waits for ever for the rest. Here
+every size and wait has a bound (`ServerLimits`), and a refusal is the failure envelope, which clients get to read.
 
 Time-outs cost nothing per request: a connection only notes that it enters a phase, and `check`, called for every one by
 the server's periodic sweep, measures how long that lasts (so they come up to two sweeps late).
@@ -24,6 +23,7 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from threatcloud.http.errors import failure
+from threatcloud.http.joining import JoiningWriter
 
 SECURITY_HEADERS: Final[list[tuple[bytes, bytes]]] = [
     (b"x-content-type-options", b"nosniff"),
@@ -150,7 +150,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._outlet = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._close)
+        self._writer = JoiningWriter(transport, self.loop)
+        self._outlet = SimpleNamespace(write=self._writer.write, is_closing=transport.is_closing, close=self._close)
         surplus = len(self.connections) - self.limits.connections
         if surplus > self.limits.turned_away:
             transport.abort()
@@ -169,6 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._busy():
             self.cycle.keep_alive = False
         else:
+            self._writer.flush()
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -202,7 +204,6 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._bare_bytes > self.limits.header_bytes:
             self._refuse(Refusal(400, "bad_request", "The body has more framing than content."))
         else:
-            self._body_bytes += size
             self._bare_bytes += size
 
     def _busy(self) -> bool:
@@ -280,6 +281,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
         self._bare_bytes = 0
         super().on_body(body)
 
@@ -345,6 +347,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         if self._phase == _IDLE and not self.pipeline:
+            self._writer.flush()
             self.transport.close()
         else:
             self._linger()
@@ -355,13 +358,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._phase = _DEAF
         self._active = self._last_words = self._since = None
         self.flow.resume_reading()
+        self._writer.flush()
         self.transport.write(words)
-        if self.transport.can_write_eof():
-            with suppress(OSError):  # it may be gone already
-                self.transport.write_eof()
+        with suppress(OSError, NotImplementedError):  # the client may be gone; TLS cannot end one way alone
+            self.transport.write_eof()
 
     def check(self, now: float) -> None:
-        """Called by every sweep, ``now`` in seconds of any steady clock: end what has waited too long."""
+        """Called by every sweep, ``now`` in seconds of a steady clock: end what has waited too long."""
         progress = (self.transport.get_write_buffer_size(), self._body_bytes)
         if progress != self._progress:
             self._progress, self._moved = progress, now
@@ -379,21 +382,18 @@ class HttpProtocol(HttpToolsProtocol):
         if self._phase == _HEAD:
             if waited > self.limits.header_s:
                 self._refuse(Refusal(*_TIMED_OUT))
-        elif self._phase == _BODY:
-            self._check_body(waited, still)
         elif self._phase == _IDLE:
             if waited > self.limits.keep_alive_s and not self._busy():
                 self.transport.close()
+        elif self._phase == _BODY and not self.cycle.response_complete:
+            self._check_body(waited, still)
         elif waited > self.limits.linger_s and self._last_words is None:
             self.transport.abort()
 
     def _check_body(self, waited: float, still: float) -> None:
-        if self.cycle.response_complete:
-            if waited > self.limits.linger_s:
-                self._linger()
-        elif self.flow.read_paused or self.cycle.waiting_for_100_continue:
+        if self.flow.read_paused or self.cycle.waiting_for_100_continue:
             self._since = None  # it is the app that has not asked for more
         elif waited > self.limits.body_stall_s:
-            slow = self._body_bytes < waited * self.limits.body_bytes_per_s
-            if slow or still > self.limits.body_stall_s or waited > self.limits.body_total_s:
+            is_slow = self._body_bytes < waited * self.limits.body_bytes_per_s
+            if is_slow or still > self.limits.body_stall_s or waited > self.limits.body_total_s:
                 self._refuse(Refusal(*_TIMED_OUT))

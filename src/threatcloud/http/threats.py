@@ -69,6 +69,8 @@ def _claim(raw: msgspec.Raw) -> Claim | list[Problem]:
         item = _decode_item(raw)
     except msgspec.ValidationError as error:
         return [problem_of(error, _WANTS)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return [Problem("body", f"is not valid JSON: {error}")]
     except RecursionError:
         return [Problem("metadata", "is nested too deep")]
     return Claim(

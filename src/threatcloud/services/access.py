@@ -68,6 +68,7 @@ def caller_without_key(address: str) -> Caller:
     """A caller without a key: its reports count under its address block (/24, IPv6 /48), as anonymous."""
     try:
         ip = ip_address(address)
+        ip = getattr(ip, "ipv4_mapped", None) or ip
         block = str(ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
     except ValueError:
         block = "unknown"
@@ -126,6 +127,8 @@ class KeyDesk:
         old = await self._stored(key_id)
         new = self._make(old.name, old.scopes, old.role, old.expires_at, old.lineage)
         ends_at = self._clock() + int(overlap_hours * HOUR_MS)
+        if old.expires_at is not None:
+            ends_at = min(ends_at, old.expires_at)
 
         def work(tx: Transaction) -> None:
             self._add(tx, new, by)

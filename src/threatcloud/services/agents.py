@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from threatcloud.domain.address import is_network
 from threatcloud.domain.errors import NotFound
 from threatcloud.domain.feed import is_version
 from threatcloud.domain.indicator import IndicatorType
@@ -97,8 +98,9 @@ def _taken_back(lists: dict[str, list[str]], later: Membership) -> dict[str, lis
 
 
 def _by_type(values: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """Values by the types a package has; hosts only."""
     lists: dict[str, list[str]] = {kind.value: [] for kind in _KINDS}
     for kind, value in values:
-        if kind in lists:
+        if kind in lists and (kind != IndicatorType.IP or not is_network(value)):
             lists[kind].append(value)
     return lists

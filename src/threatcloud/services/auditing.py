@@ -13,6 +13,7 @@ from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.store import Clock, Store
 
 MAX_WAITING_READS = 10_000
+MANY = "(many)"
 
 
 class _Read(NamedTuple):
@@ -33,12 +34,10 @@ class Auditing:
 
     def note_read(self, route: str, caller: Caller) -> None:
         """Counts one read; it is entered with others of its minute, route, key and address by ``flush``."""
-        self._reads[_Read(self._clock() // MINUTE_MS, route, caller.mask, caller.address)] += 1
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so many different readers wait that a flush is due at once."""
-        return len(self._reads) >= MAX_WAITING_READS
+        read = _Read(self._clock() // MINUTE_MS, route, caller.mask, caller.address)
+        if len(self._reads) >= MAX_WAITING_READS and read not in self._reads:
+            read = read._replace(ip=MANY)  # a flood from that many addresses is one entry a route and key
+        self._reads[read] += 1
 
     async def flush(self) -> int:
         """Enters the counted reads into the ledger; gives the number of entries. A kill loses a minute at most."""

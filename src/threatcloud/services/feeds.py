@@ -32,14 +32,15 @@ class IndicatorFeed:
     async def page(self, kinds: Sequence[IndicatorType], place: tuple[int, ...], since: int, limit: int) -> FeedPage:
         """The page after a place: (update time, row number, sequence number of the last departure shown).
 
-        What left before anybody could have seen it (a walk from the very beginning) is not listed.
+        A walk from the very beginning comes with a negative sequence number: what left before it is not listed.
         """
-        updated_at, after_pk, after_seq = place
+        updated_at, after_pk, seq = place
 
         def read(db: Connection) -> FeedPage:
+            after_seq = feeds.last_change(db) if seq < 0 else seq
             states = feeds.shared_page(db, kinds, updated_at, after_pk, limit, self._names)
             wanted = {kind.value for kind in kinds}
-            gone = feeds.departures(db, UNSHARED, since, after_seq, limit) if since or after_seq else []
+            gone = feeds.departures(db, UNSHARED, since, after_seq, limit)
             more = len(states) == limit or len(gone) == limit
             last = (states[-1].updated_at, states[-1].pk) if states else (updated_at, after_pk)
             next_place = (*last, gone[-1].seq if gone else after_seq) if more else None

@@ -1,11 +1,11 @@
 """From what somebody claims to a report that can be stored: checked, canonical, screened. Pure, off the database."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threatcloud.domain.errors import InvalidInput, Problem
+from threatcloud.domain.errors import InvalidInput, Problem, invalid
 from threatcloud.domain.indicator import (
     IndicatorType,
     InvalidIndicator,
@@ -26,6 +26,9 @@ from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.domain.times import MAX_FUTURE_MS, parse_time
 from threatcloud.services.recording import MAX_TAG_LENGTH, Prepared
 from threatcloud.services.screening import Screener
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_VALUE_BYTES: Final = 8 * 1024
 MAX_METADATA_BYTES: Final = 16 * 1024
@@ -108,6 +111,14 @@ class _Check:
         return None
 
 
+def checked(field: str, check: Callable[[T], R], value: T) -> R:
+    """The check's result; InvalidInput that names the field when it fails."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise invalid(field, str(error)) from None
+
+
 def observation_time(text: str | None, now: int) -> int:
     """The time a report speaks of: its own, at most an hour ahead of ours, or now."""
     if text is None:
@@ -115,15 +126,17 @@ def observation_time(text: str | None, now: int) -> int:
     time_ms = parse_time(text)
     if time_ms > now + MAX_FUTURE_MS:
         raise ValueError("lies more than an hour in the future")
+    if time_ms == 0:
+        raise ValueError("is the epoch itself, which stands for a clock that was never set")
     return time_ms
 
 
 def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata, technique ids in their normal form; ValueError when too large, too deep or of wrong types."""
+    if _is_deeper(metadata, MAX_METADATA_DEPTH):
+        raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
     if len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
         raise ValueError(f"must not be larger than {MAX_METADATA_BYTES} bytes as JSON")
-    if _depth(metadata) > MAX_METADATA_DEPTH:
-        raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
     checked = dict(metadata)
     for name in ("mitreId", "mitreIds", "mitreTechnique"):
         if checked.get(name) is not None:
@@ -154,13 +167,12 @@ def _check_ports(name: str, value: Any) -> None:
             raise ValueError(f"{name} must be whole numbers from 0 to 65535")
 
 
-def _depth(value: Any) -> int:
-    """Levels of nesting; msgspec has refused what could exhaust the stack."""
-    if isinstance(value, Mapping):
-        return 1 + max((_depth(item) for item in value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max((_depth(item) for item in value), default=0)
-    return 0
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested deeper; looks no deeper itself."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    if inner is None:
+        return False
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _category(word: str | None) -> str | None:

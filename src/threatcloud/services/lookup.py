@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from threatcloud.domain.address import masked, packed, parse_network
+from threatcloud.domain.address import packed_around
 from threatcloud.domain.cursor import make_cursor, read_cursor
 from threatcloud.domain.errors import NotFound
 from threatcloud.domain.evidence import voices_of
@@ -17,14 +17,13 @@ from threatcloud.domain.indicator import (
     parse_public_id,
 )
 from threatcloud.domain.reputation import PRIOR_LOG_ODDS, Term, reputation_of, terms
-from threatcloud.domain.state import IndicatorState
+from threatcloud.domain.state import IndicatorState, as_of
 from threatcloud.storage import facts, indicators
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.names import Names
 from threatcloud.storage.search import Filters, Place, Sort, count, place_of, search
 from threatcloud.storage.store import Clock, Store
 
-_BITS: Final = {4: 32, 6: 128}
 _QUICK_OFFSET: Final = 2_000
 RANGE_PREFIX_DIGITS: Final = 4
 RANGE_CLASS_LINES: Final = 32
@@ -87,28 +86,22 @@ class Lookup:
         wanted = key or indicator_key(*indicator)  # type: ignore[misc]
 
         def read(db: Connection) -> Detail | Unknown:
-            state = indicators.find(db, wanted, self._names)
-            known = state.indicator if state else indicator
-            if known is None:
+            found = indicators.find_with_relations(db, wanted, self._names)
+            if found is not None:
+                state, has_relations = found
+                state = as_of(state, self._clock())
+                related = indicators.related(db, wanted) if has_relations else []
+                return Detail(state, related, self._networks(db, state.indicator))
+            if indicator is None:
                 raise NotFound(f"there is no indicator {value}")
-            networks = self._networks(db, known)
-            if state is None:
-                return Unknown(known, networks)
-            return Detail(state, indicators.related(db, wanted), networks)
+            return Unknown(indicator, self._networks(db, indicator))
 
         return await self._store.read(read)
 
     def _networks(self, db: Connection, indicator: Indicator) -> list[IndicatorState]:
-        if indicator.type is not IndicatorType.IP:
+        if indicator.type is not IndicatorType.IP or not self._names.network_prefixes:
             return []
-        network = parse_network(indicator.value)
-        shift = 128 - _BITS[network.version]
-        prefixes = [prefix - shift for prefix in indicators.network_prefixes(db)]
-        around = [
-            packed(masked(network.version, network.first, prefix))
-            for prefix in prefixes
-            if 0 <= prefix < network.prefix
-        ]
+        around = packed_around(indicator.value, self._names.network_prefixes)
         return indicators.containing(db, around, self._names) if around else []
 
     async def explain(self, value: str) -> Explanation:

@@ -35,6 +35,13 @@ class Maintenance:
                 moved += await self._store.write(work)
             after_pk = last
 
+    async def expire(self) -> str:
+        """Expires what has come to the end its reporter gave it; says how many."""
+        gone = 0
+        while due := await self._store.read(partial(indicators.expired, now=self._clock(), most=_UNIT_ROWS)):
+            gone += await self._store.write(partial(reassess, names=self._names, keys=due))
+        return f"{gone} indicators expired" if gone else ""
+
     async def forget(self) -> str:
         """Drops what is kept for a day only."""
 

@@ -1,4 +1,4 @@
-"""Publication: lists are rendered once after a change, compressed once, and served from memory.
+"""Publication: a list is rendered once after a change, compressed once when it is first asked for, served from memory.
 
 The lists everybody loads are rendered anew within a second of a change; other selections when they are next asked for.
 A list whose members are the same keeps its bytes, its time and its ETag, though scores behind it have moved.
@@ -8,13 +8,15 @@ import asyncio
 import gzip
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
 import zstandard
 
-from threatcloud.domain.feed import FeedList, next_version, plain_header
+from threatcloud.domain.errors import Busy, Gone
+from threatcloud.domain.feed import FeedList, is_version, next_version, plain_delta, plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import SECOND_MS
 from threatcloud.storage import feeds
@@ -23,18 +25,22 @@ from threatcloud.storage.feeds import ListBody, Release, SavedSnapshot
 from threatcloud.storage.store import Clock, Store
 
 DEFAULT_LISTS: Final = (FeedList(IndicatorType.IP), FeedList(IndicatorType.DOMAIN))
-REFRESH_S: Final = 0.5
+REFRESH_S: Final = 1.0
 SAVE_EVERY_S: Final = 60
 MAX_OTHER_LISTS: Final = 24
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
-_GZIP_LEVEL: Final = 4
-_ZSTD_LEVEL: Final = 3
+IDENTITY: Final = "identity"
+_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gzip": lambda text: gzip.compress(text, 4, mtime=0),
+    "zstd": lambda text: zstandard.ZstdCompressor(level=3).compress(text),
+}
+CODINGS: Final = (IDENTITY, *_ENCODERS)
 
 _log = structlog.get_logger("publishing")
 
 
 class Published(NamedTuple):
-    """A rendered list in every coding it is served in. ``modified_s`` differs between any two versions of a list."""
+    """A rendered list in the codings that were asked for. ``modified_s`` differs between any two versions of a list."""
 
     generated_at: int
     modified_s: int
@@ -60,8 +66,8 @@ class Publisher:
         self._stale: set[FeedList] = set()
         self._building: dict[FeedList, asyncio.Lock] = {}
         self._unsaved: set[FeedList] = set()
+        self._encoding = asyncio.Lock()
         self._release: Release | None = None
-        self.refreshed_at = 0
 
     async def start(self) -> None:
         """Takes up the saved bodies and renders what has changed since."""
@@ -69,7 +75,8 @@ class Publisher:
             for wanted in DEFAULT_LISTS:
                 if saved.name == _name(wanted):
                     self._default[wanted] = _unpack(saved)
-        await self.refresh(DEFAULT_LISTS)
+        self._release = await self._store.read(feeds.newest_release)
+        await self.refresh({wanted.type for wanted in DEFAULT_LISTS})
 
     async def get(self, wanted: FeedList) -> Published:
         """The list as it stands now, rendered first where nobody has asked for it since it changed."""
@@ -81,35 +88,73 @@ class Publisher:
             if known is not None and wanted not in self._stale:
                 return known
             self._stale.discard(wanted)
-            published = await self._render(wanted, known)
+            try:
+                published = await self._render(wanted, known)
+            except BaseException:  # whoever asked may have hung up
+                self._stale.add(wanted)
+                raise
             self._keep_other(wanted, published)
             return published
 
-    async def refresh(self, lists: tuple[FeedList, ...]) -> int:
-        """Renders default lists anew and enters a release when anything published changed; gives how many changed."""
+    async def body(self, published: Published, coding: str) -> bytes:
+        """The list in a coding, compressed in a thread the first time: under a bulk import versions come and go."""
+        known = published.bodies.get(coding)
+        if known is None:
+            async with self._encoding:
+                known = published.bodies.get(coding)
+                if known is None:
+                    known = await asyncio.to_thread(_ENCODERS[coding], published.bodies[IDENTITY])
+                    published.bodies[coding] = known
+        return known
+
+    async def delta(self, kind: IndicatorType, since: str) -> tuple[str, bytes]:
+        """The present version, and what the default list of a type gained and lost since an earlier one, as text.
+
+        Raises Gone for a version that is unknown or too old.
+        """
+        now = self._release
+        before = await self._store.read(lambda db: feeds.find_release(db, since)) if is_version(since) else None
+        if now is None or before is None:
+            raise Gone(f"there is no delta since {since}; load the whole list, whose X-Feed-Version names a version")
+        changes = await self._store.scan(lambda db: feeds.changes_between(db, before.seq, now.seq))
+        added = [value for type_, value in changes.added if type_ == kind]
+        removed = [value for type_, value in changes.removed if type_ == kind]
+        return now.version, plain_delta(kind, (before.version, now.version), added, removed)
+
+    async def refresh(self, kinds: set[IndicatorType]) -> int:
+        """Renders the default lists of these types anew, and of all that changed since the last release, then enters
+        the next release; gives how many lists changed.
+
+        The release ends at the change that was the last before rendering: a list may hold a little more than its
+        release says, never less, so that a delta from it loses nothing.
+        """
+        after = self._release.seq if self._release else 0
+        seq, more = await self._store.scan(partial(feeds.changed_since, after_seq=after))
+        self.mark_stale(more)
         changed = 0
-        for wanted in lists:
+        for wanted in DEFAULT_LISTS:
+            if wanted.type not in kinds | more:
+                continue
             known = self._default.get(wanted)
             published = await self._render(wanted, known)
             if published is not known:
                 self._default[wanted] = published
                 self._unsaved.add(wanted)
                 changed += 1
-        await self._enter_release()
-        self.refreshed_at = self._clock()
+        await self._enter_release(seq)
         return changed
 
-    def mark_stale(self, kinds: set[IndicatorType]) -> tuple[FeedList, ...]:
-        """Notes that lists of these types have changed; gives the default ones, which are to be refreshed now."""
+    def mark_stale(self, kinds: set[IndicatorType]) -> None:
+        """Notes that lists of these types have changed: those that are no default are rendered when asked for."""
         self._stale |= {wanted for wanted in self._other if wanted.type in kinds}
-        return tuple(wanted for wanted in DEFAULT_LISTS if wanted.type in kinds)
 
     async def save(self) -> int:
         """Stores the default bodies that changed since they were stored; gives how many."""
         due, self._unsaved = self._unsaved, set()
         for wanted in due:
-            body = self._default[wanted]
-            saved = SavedSnapshot(_name(wanted), body.generated_at, body.entries, body.fingerprint, body.bodies["zstd"])
+            known = self._default[wanted]
+            body = await self.body(known, "zstd")
+            saved = SavedSnapshot(_name(wanted), known.generated_at, known.entries, known.fingerprint, body)
             await self._store.write(partial(feeds.save_snapshot, snapshot=saved))
         return len(due)
 
@@ -141,11 +186,8 @@ class Publisher:
             self._stale.discard(oldest)
             self._building.pop(oldest, None)
 
-    async def _enter_release(self) -> None:
-        seq = await self._store.read(feeds.last_change)
-        newest = self._release or await self._store.read(feeds.newest_release)
-        if newest is not None and newest.seq >= seq:
-            self._release = newest
+    async def _enter_release(self, seq: int) -> None:
+        if self._release is not None and self._release.seq >= seq:
             return
 
         def work(tx: Transaction) -> Release:
@@ -158,7 +200,7 @@ class Publisher:
 
 
 class RefreshLoop:
-    """Listens for commits that touch feeds and has the publisher refresh, at most every half second."""
+    """Listens for commits that touch feeds and has the publisher refresh, at most once a second."""
 
     def __init__(self, publisher: Publisher, store: Store) -> None:
         self._publisher = publisher
@@ -183,8 +225,12 @@ class RefreshLoop:
             await self._wake.wait()
             self._wake.clear()
             kinds, self._due = self._due, set()
-            changed = await self._publisher.refresh(self._publisher.mark_stale(kinds))
-            _log.debug("published", lists=changed)
+            try:
+                changed = await self._publisher.refresh(kinds)
+                _log.debug("published", lists=changed)
+            except Busy as error:  # a full disk, say: the lists stay as they are, and it is tried again
+                _log.error("publishing failed", reason=error.message)
+                self._note(kinds)
             await asyncio.sleep(REFRESH_S)
 
 
@@ -193,21 +239,16 @@ def _name(wanted: FeedList) -> str:
 
 
 def _pack(wanted: FeedList, body: ListBody, now: int, before: Published | None) -> Published:
-    text = plain_header(wanted.type, now, body.entries) + body.lines
-    modified_s = max(now // SECOND_MS, before.modified_s + 1 if before else 0)
-    return _published(text, body.entries, body.fingerprint, now, modified_s)
+    generated_at = max(now, (before.modified_s + 1) * SECOND_MS) if before else now
+    text = plain_header(wanted.type, generated_at, body.entries) + body.lines
+    return _published(text, body.entries, body.fingerprint, generated_at)
 
 
-def _published(text: bytes, entries: int, fingerprint: str, generated_at: int, modified_s: int) -> Published:
-    bodies = {
-        "identity": text,
-        "gzip": gzip.compress(text, _GZIP_LEVEL, mtime=0),
-        "zstd": zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(text),
-    }
+def _published(text: bytes, entries: int, fingerprint: str, generated_at: int) -> Published:
     digest = hashlib.sha256(text).hexdigest()[:32]
-    return Published(generated_at, modified_s, entries, fingerprint, digest, bodies)
+    return Published(generated_at, generated_at // SECOND_MS, entries, fingerprint, digest, {IDENTITY: text})
 
 
 def _unpack(saved: SavedSnapshot) -> Published:
     text = zstandard.ZstdDecompressor().decompress(saved.body_zstd)
-    return _published(text, saved.entries, saved.fingerprint, saved.generated_at, saved.generated_at // SECOND_MS)
+    return _published(text, saved.entries, saved.fingerprint, saved.generated_at)

@@ -12,7 +12,8 @@ from threatcloud.domain.address import is_network, packed, parse_network
 from threatcloud.domain.evidence import Conclusion, Evidence, Listing, add_report, conclude, voices_of
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.metadata import gathered, merge_metadata
-from threatcloud.domain.report import Report, SightingKind
+from threatcloud.domain.publication import Withheld
+from threatcloud.domain.report import TRUSTED_ROLES, Report, SightingKind
 from threatcloud.domain.reputation import UNKNOWN_REPUTATION, assess
 from threatcloud.domain.state import BENIGN_CODES, IndicatorState, Status, is_listed, is_shared
 from threatcloud.services.screening import Screened
@@ -22,6 +23,8 @@ from threatcloud.storage.names import Names, Reporter
 from threatcloud.storage.rollups import RollupChanges
 
 MAX_TAG_LENGTH: Final = 64
+MAX_ASN_DIGITS: Final = 10
+ANONYMISED_CODE: Final = "anonymised"
 
 
 class Prepared(NamedTuple):
@@ -110,11 +113,13 @@ class Batch:
         evidence = subject.evidence.get(slot) or self._stored(subject, slot)
         evidence = evidence or Evidence(reporter.pk, reporter.role, report.source, mass_at=report.observed_at)
         subject.evidence[slot] = add_report(evidence, report.indicator.type, report)
-        subject.screened = prepared.screened
+        is_explicit = prepared.describes and reporter.role in TRUSTED_ROLES
+        subject.screened = _lasting(subject.old, subject.screened, prepared.screened, is_explicit)
         if report.kind is SightingKind.POSITIVE:
             if report.metadata and prepared.describes:
                 subject.metadata = merge_metadata(subject.metadata, report.metadata)
-            subject.expires_at = report.expires_at or subject.expires_at
+            is_over = subject.expires_at is not None and subject.expires_at <= self._tx.now
+            subject.expires_at = report.expires_at or (None if is_over else subject.expires_at)
             subject.tlp = report.tlp or subject.tlp
             techniques = [str(item) for item in gathered(report.metadata, "mitreIds")]
             self._rollups.seen(report.indicator.type.code, report.observed_at, report.category, techniques)
@@ -132,10 +137,15 @@ class Batch:
         listing = listed.listing
         if previous is not None:
             listing = listing._replace(first_listed_at=previous.first_listed_at)
-        else:
-            self._rollups.seen(listed.indicator.type.code, listing.first_listed_at, listing.category, [])
+        if previous is None or previous.category != listing.category:
+            code, first_at = listed.indicator.type.code, listing.first_listed_at
+            self._rollups.seen(code, first_at, listing.category)
+            if previous is not None:
+                self._rollups.unseen(code, first_at, previous.category)
+        if subject.expires_at is not None and subject.expires_at <= self._tx.now:
+            subject.expires_at = None
         subject.listings[listing.source] = listing
-        subject.screened = listed.screened
+        subject.screened = _lasting(subject.old, subject.screened, listed.screened, True)
         if listed.metadata:
             subject.metadata = merge_metadata(subject.metadata, listed.metadata)
 
@@ -187,7 +197,7 @@ class Batch:
             if state.indicator.type is IndicatorType.IP and is_network(state.indicator.value)
         }
         if networks:
-            indicators.add_networks(self._tx, networks)
+            indicators.add_networks(self._tx, networks, self._names)
 
     def _store_labels(self, changed: Sequence[IndicatorState]) -> None:
         labels = [
@@ -231,23 +241,33 @@ def record_listings(
 
 
 def reassess(tx: Transaction, names: Names, keys: Sequence[bytes]) -> int:
-    """Brings the reputation of stored indicators to the present age of their evidence; gives how many changed."""
+    """Brings stored indicators to the present: the age of their evidence, and their expiry; gives how many changed."""
     states = indicators.find_many(tx.db, keys, names)
     evidence = facts.evidence_of(tx.db, [state.pk for state in states.values()], names)
-    moved: list[tuple[IndicatorState | None, IndicatorState]] = []
-    for state in states.values():
-        found = assess(
-            state.indicator.type,
-            voices_of(state.indicator.type, evidence.get(state.pk, ())),
-            state.benign,
-            tx.now,
-        )
-        listed = is_listed(state.shared, found.reputation)
-        new = state._replace(reputation=found.reputation, next_change_at=found.next_change_at, listed=listed)
-        moved.append((state, new))
+    moved = [(state, _as_of(state, evidence.get(state.pk, []), tx.now)) for state in states.values()]
+    rollups = RollupChanges()
+    for old, new in moved:
+        rollups.moved(old, new)
+    rollups.apply(tx)
     indicators.update(tx, [new for _, new in moved], names)
     feeds.record_changes(tx, moved)
-    return sum(old is not None and old.reputation != new.reputation for old, new in moved)
+    return sum((old.reputation, old.status) != (new.reputation, new.status) for old, new in moved)
+
+
+def _as_of(state: IndicatorState, evidence: Sequence[Evidence], now: int) -> IndicatorState:
+    """The state at a later time. What age alone moves is no update that a follower of changes needs to see."""
+    kind = state.indicator.type
+    found = assess(kind, voices_of(kind, evidence), state.benign, now)
+    status = _status(state.status is Status.WHITELISTED, state.expires_at, now)
+    shared = state.shared and status is Status.ACTIVE
+    return state._replace(
+        reputation=found.reputation,
+        next_change_at=found.next_change_at,
+        status=status,
+        shared=shared,
+        listed=is_listed(shared, found.reputation),
+        updated_at=state.updated_at if status is state.status else now,
+    )
 
 
 def _fact(batch: Batch, names: Names, reporter: Reporter, report: Report, now: int) -> facts.NewSighting:
@@ -308,6 +328,25 @@ def _state_of(subject: _Subject, evidence: tuple[Evidence, ...], now: int) -> In
     )
 
 
+def _lasting(old: IndicatorState | None, earlier: Screened | None, found: Screened, is_explicit: bool) -> Screened:
+    """The finding that holds, where some saw a network anonymised and others name it.
+
+    Only a trusted reporter that names the network lets it out, and then no anonymised observation hides it again.
+    """
+    before = earlier or (Screened(_withheld(old), old.cloud, old.country, old.asn) if old else None)
+    if before is None or is_explicit:
+        return before if before and not _is_anonymised(before) and _is_anonymised(found) else found
+    return before if _is_anonymised(before) != _is_anonymised(found) else found
+
+
+def _is_anonymised(screened: Screened) -> bool:
+    return screened.withheld is not None and screened.withheld.code == ANONYMISED_CODE
+
+
+def _withheld(state: IndicatorState) -> Withheld | None:
+    return Withheld(state.withheld_code, state.withheld_list or "", "") if state.withheld_code else None
+
+
 def _status(withheld: bool, expires_at: int | None, now: int) -> Status:
     if withheld:
         return Status.WHITELISTED
@@ -321,4 +360,5 @@ def _reported_country(metadata: Mapping[str, Any]) -> str | None:
 
 def _reported_asn(metadata: Mapping[str, Any]) -> int | None:
     text = str(metadata.get("asn", "")).upper().removeprefix("AS")
-    return int(text) if text.isascii() and text.isdigit() and int(text) < 1 << 32 else None
+    is_number = text.isascii() and text.isdigit() and len(text) <= MAX_ASN_DIGITS
+    return int(text) if is_number and int(text) < 1 << 32 else None

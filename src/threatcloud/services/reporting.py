@@ -11,11 +11,11 @@ from threatcloud.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from threatcloud.domain.indicator import canonical_observation, detect, indicator_key, public_id
 from threatcloud.domain.report import Report, SightingKind, check_source
 from threatcloud.domain.times import DAY_MS
-from threatcloud.services.intake import Claim, Intake, checked_metadata
+from threatcloud.services.intake import Claim, Intake, checked, checked_metadata
 from threatcloud.services.recording import Prepared, record_reports
 from threatcloud.services.screening import Screener
 from threatcloud.storage import facts, idempotency, indicators, ledger
-from threatcloud.storage.driver import Transaction
+from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Clock, Store
 
@@ -84,6 +84,10 @@ class Reporting:
         A claim that could not even be read comes as its problems. Raises InvalidInput naming every bad item, with
         nothing stored; Conflict when the Idempotency-Key was used with another body.
         """
+        if retry is not None:
+            kept = await self._store.read(lambda db: self._kept(db, caller, retry, self._clock()))
+            if kept is not None:
+                return kept  # before the items are checked: what was good then may be too old now
         now = self._clock()
         prepared: list[Prepared] = []
         problems: list[Problem] = []
@@ -107,9 +111,9 @@ class Reporting:
         retry: Retry | None,
     ) -> Submitted:
         if retry is not None:
-            kept = idempotency.find(tx.db, caller.reporter, retry.key, tx.now - IDEMPOTENCY_MS)
+            kept = self._kept(tx.db, caller, retry, tx.now)
             if kept is not None:
-                return _repeat(kept, retry)
+                return kept
         new = 0
         if prepared:
             reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
@@ -120,9 +124,18 @@ class Reporting:
         details = {"received": received, "new": new, "updated": answer.updated, "rejected": len(rejected)}
         ledger.append(tx, self._audit_secret, ledger.Act("create", "threats", caller.mask, caller.address, details))
         if retry is not None:
-            kept = idempotency.KeptAnswer(retry.digest, msgspec.json.encode(answer))
-            idempotency.keep(tx, caller.reporter, retry.key, kept)
+            done = idempotency.KeptAnswer(retry.digest, msgspec.json.encode(answer))
+            idempotency.keep(tx, caller.reporter, retry.key, done)
         return answer
+
+    def _kept(self, db: Connection, caller: Caller, retry: Retry, now: int) -> Submitted | None:
+        """The answer this request got before, if it did; Conflict when the key came with another request."""
+        kept = idempotency.find(db, caller.reporter, retry.key, now - IDEMPOTENCY_MS)
+        if kept is None:
+            return None
+        if kept.request_digest != retry.digest:
+            raise Conflict("this Idempotency-Key was used with another request")
+        return msgspec.json.decode(kept.answer, type=Submitted)
 
     async def sight(
         self, value: str, source: str, kind: SightingKind, context: Mapping[str, Any], caller: Caller
@@ -135,10 +148,10 @@ class Reporting:
             indicator,
             key,
             found.anonymised,
-            check_source(source),
+            checked("source", check_source, source),
             self._clock(),
             kind,
-            metadata=checked_metadata(context),
+            metadata=checked("context", checked_metadata, context),
         )
         prepared = Prepared(report, self._screener.screen(indicator, found.anonymised), describes=False)
 
@@ -156,12 +169,6 @@ class Reporting:
             return Noted(facts.last_sighting(tx.db), indicator.value, state.sightings, change)
 
         return await self._store.write(work)
-
-
-def _repeat(kept: idempotency.KeptAnswer, retry: Retry) -> Submitted:
-    if kept.request_digest != retry.digest:
-        raise Conflict("this Idempotency-Key was used with another request")
-    return msgspec.json.decode(kept.answer, type=Submitted)
 
 
 def _summary(problems: Sequence[Problem], received: int) -> str:

@@ -3,6 +3,7 @@
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -31,18 +32,35 @@ class Secret:
 
 def load_secret(path: Path) -> Secret:
     """The secret of a file, made (mode 0600) when there is none yet; SecretUnusable says what is wrong with it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read(path)
-    except OSError as error:
-        raise SecretUnusable(f"cannot make the secret file {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        try:
+            _make(path)
+        except OSError as error:
+            raise SecretUnusable(f"cannot make the secret file {path}: {error.strerror}") from error
     return _read(path)
+
+
+def _make(path: Path) -> None:
+    """Makes the file whole or not at all, and durably: keys that were handed out hang on it. The first to come wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    made = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def _read(path: Path) -> Secret:

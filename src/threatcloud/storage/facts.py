@@ -70,13 +70,14 @@ def list_sightings(
 ) -> list[Sighting]:
     """Sightings and listings of an indicator, newest first; ``before`` is the (time, pk) the last page ended with."""
     edge = before or (1 << 62, 0)
+    most = offset + limit
     rows = db.rows(
-        "SELECT pk, source, kind, observed_at, context FROM ("
-        "SELECT pk, source, kind, observed_at, context FROM sighting WHERE indicator = ? "
-        "UNION ALL SELECT -source, source, 'positive', first_listed_at, context FROM listing WHERE indicator = ?"
-        ") AS seen "
-        "WHERE observed_at < ? OR (observed_at = ? AND pk < ?) ORDER BY observed_at DESC, pk DESC LIMIT ? OFFSET ?",
-        (indicator, indicator, edge[0], edge[0], edge[1], limit, offset),
+        "SELECT * FROM (SELECT pk, source, kind, observed_at, context FROM sighting WHERE indicator = ? "
+        "AND (observed_at, pk) < (?, ?) ORDER BY observed_at DESC, pk DESC LIMIT ?) AS reported "
+        "UNION ALL SELECT * FROM (SELECT -source, source, 'positive', first_listed_at, context FROM listing "
+        "WHERE indicator = ? AND (first_listed_at, -source) < (?, ?) ORDER BY first_listed_at DESC, -source DESC "
+        "LIMIT ?) AS listed ORDER BY 4 DESC, 1 DESC LIMIT ? OFFSET ?",
+        (indicator, *edge, most, indicator, *edge, most, limit, offset),
     )
     return [
         Sighting(pk, names.source(source), SightingKind(kind), at, msgspec.json.decode(context) if context else {})

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from threatcloud.domain.address import is_network
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState
 from threatcloud.storage.driver import Connection, Transaction
@@ -14,6 +13,12 @@ LISTED: Final = "listed"
 UNLISTED: Final = "unlisted"
 UNSHARED: Final = "unshared"
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
+#: A fingerprint is the count of the members, the sum of their row numbers, and the sum of their row numbers scattered.
+#: They are squared twice, modulo different primes: a sum of multiples follows from the sum ({1, 4} and {2, 3} would be
+#: the same), and one of squares from that of the squares.
+_MULTIPLE: Final = "(pk * 2654435761 % 2147483647)"
+_SQUARE: Final = f"({_MULTIPLE} * {_MULTIPLE} % 2147483629)"
+_SCATTERED: Final = f"sum({_SQUARE} * {_SQUARE} % 274877906899)"
 
 
 class ListBody(NamedTuple):
@@ -58,6 +63,16 @@ def record_changes(tx: Transaction, moves: Iterable[tuple[IndicatorState | None,
         tx.db.run_many("INSERT INTO feed_change (at, indicator, change) VALUES (?, ?, ?)", log)
 
 
+def changed_since(db: Connection, after_seq: int) -> tuple[int, set[IndicatorType]]:
+    """The last change, and the types of all that came after another."""
+    rows = db.rows(
+        "SELECT i.type, max(c.seq) FROM feed_change c JOIN indicator i ON i.pk = c.indicator WHERE c.seq > ? "
+        "GROUP BY i.type",
+        (after_seq,),
+    )
+    return max((row[1] for row in rows), default=after_seq), {_TYPES[row[0]] for row in rows}
+
+
 def last_change(db: Connection) -> int:
     """The sequence number of the last change, 0 when there never was one."""
     row = db.row("SELECT max(seq) FROM feed_change")
@@ -69,8 +84,7 @@ def render_list(
 ) -> ListBody:
     """All shared values of a type up to a reputation, worst first.
 
-    The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody. The
-    fingerprint is the count with two sums over the row numbers, the second of scattered ones.
+    The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody.
     """
     where = "type = ? AND shared = 1 AND reputation <= ?"
     params: list[object] = [kind.code, max_reputation]
@@ -80,7 +94,7 @@ def render_list(
     if hosts_only:
         where += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
     row = db.row(
-        "SELECT CAST(group_concat(value, char(10)) AS BLOB), count(*), sum(pk), sum((pk * 2654435761) % 4294967291) "
+        f"SELECT CAST(group_concat(value, char(10)) AS BLOB), count(*), sum(pk), {_SCATTERED} "
         f"FROM (SELECT value, pk FROM indicator WHERE {where} ORDER BY reputation, pk) AS shown",
         params,
     )
@@ -117,7 +131,7 @@ def departures(db: Connection, change: str, since_at: int, after_seq: int, limit
 
 
 class Membership(NamedTuple):
-    """What changed in the default lists between two sequence numbers: hosts only, net of comings and goings."""
+    """What changed in the default lists between two sequence numbers, net of comings and goings: (type, value)."""
 
     added: list[tuple[str, str]]
     removed: list[tuple[str, str]]
@@ -136,10 +150,9 @@ def changes_between(db: Connection, after_seq: int, to_seq: int) -> Membership:
         first.setdefault(pk, change)
         last[pk] = (change, _TYPES[code].value, value)
     net = [(change, kind, value) for pk, (change, kind, value) in last.items() if first[pk] == change]
-    hosts = [(change, kind, value) for change, kind, value in net if kind != "ip" or not is_network(value)]
     return Membership(
-        added=[(kind, value) for change, kind, value in hosts if change == LISTED],
-        removed=[(kind, value) for change, kind, value in hosts if change == UNLISTED],
+        added=[(kind, value) for change, kind, value in net if change == LISTED],
+        removed=[(kind, value) for change, kind, value in net if change == UNLISTED],
     )
 
 

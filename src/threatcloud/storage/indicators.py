@@ -30,7 +30,6 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 def state_of(row: Row, names: Names) -> IndicatorState:
     """The state a row of ``_COLUMNS`` stands for."""
-    sources = row[10]
     return IndicatorState._make(
         (
             row[0],
@@ -42,7 +41,7 @@ def state_of(row: Row, names: Names) -> IndicatorState:
             None if row[7] is None else Severity(row[7]),
             row[8],
             names.source(row[9]),
-            tuple([names.source(int(pk)) for pk in sources.split(",")]),
+            names.sources_of(row[10]),
             *row[11:24],
             None if row[24] is None else _decode_object(row[24]),
             row[25] == 1,
@@ -53,17 +52,17 @@ def state_of(row: Row, names: Names) -> IndicatorState:
 
 def _values(state: IndicatorState, names: Names) -> tuple[Any, ...]:
     return (
-        state.status.value,
+        state.status,
         state.reputation,
         state.category,
-        None if state.severity is None else int(state.severity),
+        state.severity,
         state.confidence,
         names.source_pk(state.source),
-        ",".join([str(names.source_pk(source)) for source in state.sources]),
+        names.sources_text(state.sources),
         *state[10:23],
         None if state.metadata is None else _encode(state.metadata).decode(),
-        int(state.shared),
-        int(state.listed),
+        state.shared,
+        state.listed,
     )
 
 
@@ -71,6 +70,16 @@ def find(db: Connection, key: bytes, names: Names) -> IndicatorState | None:
     """The state of the indicator with this id, or None."""
     row = db.row(f"SELECT {_COLUMNS} FROM indicator WHERE id = ?", (key,))
     return None if row is None else state_of(row, names)
+
+
+def find_with_relations(db: Connection, key: bytes, names: Names) -> tuple[IndicatorState, bool] | None:
+    """The state of the indicator with this id, and whether it has any relation; None when it is not stored."""
+    row = db.row(
+        f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM relation WHERE subject = id) "
+        "OR EXISTS (SELECT 1 FROM relation WHERE object = id) FROM indicator WHERE id = ?",
+        (key,),
+    )
+    return None if row is None else (state_of(row, names), bool(row[27]))
 
 
 def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes, IndicatorState]:
@@ -110,27 +119,32 @@ def due_for_decay(db: Connection, after_pk: int, rows: int, now: int) -> tuple[i
     return last[0], [row[0] for row in found]
 
 
+def expired(db: Connection, now: int, most: int) -> list[bytes]:
+    """The ids of active indicators whose expiry has come."""
+    rows = db.rows(
+        "SELECT id FROM indicator WHERE expires_at <= ? AND expires_at IS NOT NULL AND status = 'active' LIMIT ?",
+        (now, most),
+    )
+    return [row[0] for row in rows]
+
+
 def containing(db: Connection, packed: Sequence[bytes], names: Names) -> list[IndicatorState]:
     """The stored networks among the packed ones, widest first."""
-    rows = db.rows_in(
-        f"SELECT {_COLUMNS} FROM indicator WHERE pk IN (SELECT indicator FROM network WHERE packed IN keys())",
-        packed,
-    )
-    states = [state_of(row, names) for row in rows]
+    marks = ",".join("?" * len(packed))
+    found = [row[0] for row in db.rows(f"SELECT indicator FROM network WHERE packed IN ({marks})", packed)]
+    if not found:
+        return []
+    states = [state_of(row, names) for row in db.rows_in(f"SELECT {_COLUMNS} FROM indicator WHERE pk IN keys()", found)]
     return sorted(states, key=lambda state: int(state.indicator.value.rpartition("/")[2]))
 
 
-def network_prefixes(db: Connection) -> list[int]:
-    """The prefix lengths (on the 128 scale) that stored networks have."""
-    return [row[0] for row in db.rows("SELECT prefix FROM network_prefix WHERE networks > 0")]
-
-
-def add_networks(tx: Transaction, networks: Mapping[bytes, int]) -> None:
+def add_networks(tx: Transaction, networks: Mapping[bytes, int], names: Names) -> None:
     """Enters new networks, packed form to row number."""
     tx.db.run_many("INSERT INTO network (packed, indicator) VALUES (?, ?)", networks.items())
     counts: dict[int, int] = {}
     for packed in networks:
         counts[packed[16]] = counts.get(packed[16], 0) + 1
+    names.network_prefixes |= counts.keys()
     tx.db.run_many(
         "INSERT INTO network_prefix (prefix, networks) VALUES (?, ?) "
         "ON CONFLICT (prefix) DO UPDATE SET networks = network_prefix.networks + excluded.networks",

@@ -1,5 +1,6 @@
 """Migrations: numbered SQL files, each applied in one transaction; the old database is copied aside before."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -29,15 +30,16 @@ def migrations() -> list[Migration]:
     return sorted(Migration(int(item.name[:4]), item.name[:-4], item.read_text("utf-8")) for item in found)
 
 
-def migrate(path: Path) -> list[str]:
+def migrate(path: Path, known: Sequence[Migration] | None = None) -> list[str]:
     """Brings the schema up to date; gives the names of the steps taken, none when there was nothing to do.
 
-    Raises SchemaTooNew, with nothing changed, for a database of a newer version.
+    ``known`` are the steps there are, those of this version unless given. Raises SchemaTooNew, with nothing changed,
+    for a database of a newer version.
     """
+    known = migrations() if known is None else known
     connection = SQLiteConnection(path, writable=True)
     try:
         version = _version(connection)
-        known = migrations()
         if version > known[-1].number:
             raise SchemaTooNew(
                 f"{path} has schema {version}, made by a newer version; this one knows up to {known[-1].number}: "
@@ -45,7 +47,7 @@ def migrate(path: Path) -> list[str]:
             )
         due = [step for step in known if step.number > version]
         if due and version:
-            copy_database(path, path.with_name(f"{path.name}.before-{due[0].name}.bak"))
+            _copy_aside(path, path.with_name(f"{path.name}.before-{due[0].name}.bak"))
         for step in due:
             _apply(connection, step)
         return [step.name for step in due]
@@ -58,5 +60,13 @@ def _version(connection: SQLiteConnection) -> int:
     return int(row[0]) if row else 0
 
 
+def _copy_aside(path: Path, target: Path) -> None:
+    """Replaces the copy of an earlier try, but only by a whole one."""
+    unfinished = target.with_name(f"{target.name}.part")
+    unfinished.unlink(missing_ok=True)
+    copy_database(path, unfinished)
+    unfinished.replace(target)
+
+
 def _apply(connection: SQLiteConnection, step: Migration) -> None:
-    connection.raw.execute(f"BEGIN IMMEDIATE; {step.sql}; PRAGMA user_version={step.number}; COMMIT").fetchall()
+    connection.run(f"BEGIN IMMEDIATE; {step.sql}; PRAGMA user_version={step.number}; COMMIT")

@@ -1,25 +1,35 @@
 """Rollups: counts by hour and by kind, moved as states change, so that statistics never scan facts."""
 
-from collections import Counter
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from threatcloud.domain.state import UNCATEGORIZED, IndicatorState
-from threatcloud.domain.times import hour_of
+from threatcloud.domain.times import HOUR_MS
 from threatcloud.storage.driver import Connection, Transaction
 
 NO_COUNTRY = ""
+
+
+class _Cell(NamedTuple):
+    """What the rollups tell states apart by."""
+
+    type_code: int
+    category: str
+    status: str
+    country: str
+    first_hour: int
+    last_hour: int
 
 
 class RollupChanges:
     """What a batch changes in the rollups, gathered and then applied with one upsert per cell."""
 
     def __init__(self) -> None:
-        self._new: Counter[tuple[int, int, str]] = Counter()
+        self._indicators: defaultdict[_Cell, int] = defaultdict(int)
+        self._counted: defaultdict[_Cell, int] = defaultdict(int)
         self._sightings: Counter[tuple[int, int, str]] = Counter()
         self._techniques: Counter[tuple[int, str]] = Counter()
-        self._last_seen: Counter[tuple[int, int, str, str]] = Counter()
-        self._total: Counter[tuple[int, str, str]] = Counter()
-        self._total_sightings: Counter[tuple[int, str, str]] = Counter()
 
     def moved(self, old: IndicatorState | None, new: IndicatorState | None) -> None:
         """An indicator appeared (no old), changed, or went (no new)."""
@@ -29,50 +39,55 @@ class RollupChanges:
             self._count(new, 1)
 
     def _count(self, state: IndicatorState, sign: int) -> None:
-        code, category = state.indicator.type.code, state.category or UNCATEGORIZED
-        self._new[hour_of(state.first_seen), code, category] += sign
-        self._last_seen[hour_of(state.last_seen), code, category, state.country or NO_COUNTRY] += sign
-        self._total[code, category, state.status.value] += sign
-        self._total_sightings[code, category, state.status.value] += sign * state.sightings
+        cell = _Cell(
+            state.indicator.type.code,
+            state.category or UNCATEGORIZED,
+            state.status,
+            state.country or NO_COUNTRY,
+            state.first_seen // HOUR_MS,
+            state.last_seen // HOUR_MS,
+        )
+        self._indicators[cell] += sign
+        self._counted[cell] += sign * state.sightings
 
-    def seen(self, type_code: int, observed_at: int, category: str | None, techniques: list[str]) -> None:
+    def seen(self, type_code: int, observed_at: int, category: str | None, techniques: Sequence[str] = ()) -> None:
         """One positive sighting."""
-        hour = hour_of(observed_at)
+        hour = observed_at // HOUR_MS
         self._sightings[hour, type_code, category or UNCATEGORIZED] += 1
         for technique in techniques:
             self._techniques[hour, technique] += 1
 
+    def unseen(self, type_code: int, observed_at: int, category: str | None) -> None:
+        """One positive sighting less."""
+        self._sightings[observed_at // HOUR_MS, type_code, category or UNCATEGORIZED] -= 1
+
     def apply(self, tx: Transaction) -> None:
         """Writes what changed, in key order."""
-        hours = sorted(self._new.keys() | self._sightings.keys())
-        tx.db.run_many(
-            "INSERT INTO rollup_hour (hour, type, category, indicators, sightings) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (hour, type, category) DO UPDATE SET indicators = rollup_hour.indicators + "
-            "excluded.indicators, sightings = rollup_hour.sightings + excluded.sightings",
-            [(*key, self._new[key], self._sightings[key]) for key in hours if self._new[key] or self._sightings[key]],
-        )
-        tx.db.run_many(
-            "INSERT INTO rollup_technique (hour, technique, sightings) VALUES (?, ?, ?) "
-            "ON CONFLICT (hour, technique) DO UPDATE SET sightings = rollup_technique.sightings + excluded.sightings",
-            [(*key, count) for key, count in sorted(self._techniques.items()) if count],
-        )
-        tx.db.run_many(
-            "INSERT INTO rollup_last_seen (hour, type, category, country, indicators) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (hour, type, category, country) "
-            "DO UPDATE SET indicators = rollup_last_seen.indicators + excluded.indicators",
-            [(*key, count) for key, count in sorted(self._last_seen.items()) if count],
-        )
-        totals = sorted(self._total.keys() | self._total_sightings.keys())
-        tx.db.run_many(
-            "INSERT INTO rollup_total (type, category, status, indicators, sightings) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (type, category, status) DO UPDATE SET indicators = rollup_total.indicators + "
-            "excluded.indicators, sightings = rollup_total.sightings + excluded.sightings",
-            [
-                (*key, self._total[key], self._total_sightings[key])
-                for key in totals
-                if self._total[key] or self._total_sightings[key]
-            ],
-        )
+        by_hour: Counter[tuple[int, int, str]] = Counter()
+        last_seen: Counter[tuple[int, int, str, str]] = Counter()
+        total: Counter[tuple[int, str, str]] = Counter()
+        counted: Counter[tuple[int, str, str]] = Counter()
+        for cell, count in self._indicators.items():
+            by_hour[cell.first_hour, cell.type_code, cell.category] += count
+            last_seen[cell.last_hour, cell.type_code, cell.category, cell.country] += count
+            total[cell.type_code, cell.category, cell.status] += count
+            counted[cell.type_code, cell.category, cell.status] += self._counted[cell]
+        _add(tx, "rollup_hour", "hour, type, category", "indicators, sightings", (by_hour, self._sightings))
+        _add(tx, "rollup_technique", "hour, technique", "sightings", (self._techniques,))
+        _add(tx, "rollup_last_seen", "hour, type, category, country", "indicators", (last_seen,))
+        _add(tx, "rollup_total", "type, category, status", "indicators, sightings", (total, counted))
+
+
+def _add(tx: Transaction, table: str, keys: str, columns: str, counts: Sequence[Counter[Any]]) -> None:
+    """Adds counts to the cells of a rollup, one count for each column."""
+    names = columns.split(", ")
+    cells = sorted({cell for count in counts for cell in count if any(other[cell] for other in counts)})
+    marks = ", ".join("?" * (len(keys.split(", ")) + len(names)))
+    sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
+    tx.db.run_many(
+        f"INSERT INTO {table} ({keys}, {columns}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {sums}",
+        [(*cell, *(count[cell] for count in counts)) for cell in cells],
+    )
 
 
 class Total(NamedTuple):

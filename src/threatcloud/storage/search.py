@@ -13,6 +13,7 @@ from threatcloud.storage.names import Names
 
 #: Hosts of networks up to this size are looked up one by one; of wider ones the addresses are scanned.
 _MAX_LOOKED_UP_HOSTS: Final = 4_096
+_MAPPED: Final = packed(Network(4, 0, 0))[:12]
 
 
 class Sort(StrEnum):
@@ -147,8 +148,10 @@ def _inside(db: Connection, network: Network) -> list[int]:
         packed(network),
         packed(Network(network.version, network.last, 128 if network.version == 6 else 32)),
     )
-    rows = db.rows("SELECT indicator FROM network WHERE packed >= ? AND packed <= ?", (first, last))
-    return [row[0] for row in rows] + _hosts_inside(db, network)
+    rows = db.rows("SELECT indicator, packed FROM network WHERE packed >= ? AND packed <= ?", (first, last))
+    # IPv4 is stored inside ::/0, and is none of it.
+    networks = [pk for pk, stored in rows if stored.startswith(_MAPPED) == (network.version == 4)]
+    return networks + _hosts_inside(db, network)
 
 
 def _hosts_inside(db: Connection, network: Network) -> list[int]:

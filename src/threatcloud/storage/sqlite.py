@@ -24,6 +24,20 @@ _READER_CACHE_KIB: Final = 8 * 1024
 _PAGE_BYTES: Final = 8192
 _MMAP_BYTES: Final = 8 * 1024**3
 _STATEMENTS: Final = 200
+_BUSY_WAIT_MS: Final = 10_000
+#: The writer's own wait for a long reader to let go of an overlong log; it is tried again after each commit.
+_TRUNCATE_WAIT_MS: Final = 100
+#: What is wrong with the disk, the file or the machine, and not with a statement.
+_TROUBLE: Final = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NoMemError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+)
 
 
 class SQLiteConnection:
@@ -33,7 +47,7 @@ class SQLiteConnection:
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if writable else 0)
         try:
             self.raw = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS)
-            self.raw.set_busy_timeout(10_000)
+            self.raw.set_busy_timeout(_BUSY_WAIT_MS)
             self._tune(writable)
         except apsw.Error as error:
             raise StorageUnavailable(f"cannot open the database {path}: {error}") from error
@@ -45,6 +59,7 @@ class SQLiteConnection:
             self._pragma("journal_mode=wal")
             self._pragma("synchronous=full")
             self._pragma("wal_autocheckpoint=0")
+            self._pragma(f"journal_size_limit={CHECKPOINT_AFTER_BYTES}")
         else:
             self._pragma("query_only=on")
         self._pragma(f"cache_size=-{cache_kib}")
@@ -82,13 +97,13 @@ class SQLiteConnection:
         """See ``driver.Connection.run_many``."""
         try:
             self.raw.executemany(sql, params)
-        except (apsw.FullError, apsw.IOError, apsw.BusyError) as error:
+        except _TROUBLE as error:
             raise StorageUnavailable(f"the database cannot be written: {error}") from error
 
     def _execute(self, sql: str, params: Params) -> list[Row]:
         try:
             return self.raw.execute(sql, params).fetchall()
-        except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError) as error:
+        except _TROUBLE as error:
             raise StorageUnavailable(f"the database does not answer: {error}") from error
 
     @property
@@ -117,20 +132,20 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
         self._thread.start()
 
-    def committed(self, writer: SQLiteConnection) -> None:
-        """Called by the writer after each commit."""
+    def committed(self, writer: SQLiteConnection) -> bool:
+        """Called by the writer after each commit; whether the log is long and waits to be begun anew.
+
+        That happens at the start of a commit while nobody reads from the log.
+        """
         size = self._wal.stat().st_size if self._wal.exists() else 0
         if size > MAX_WAL_BYTES:
-            writer.raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._restart(writer)
+            _checkpoint(writer, apsw.SQLITE_CHECKPOINT_PASSIVE)
+            writer.raw.set_busy_timeout(_TRUNCATE_WAIT_MS)
+            _checkpoint(writer, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            writer.raw.set_busy_timeout(_BUSY_WAIT_MS)
         elif size > CHECKPOINT_AFTER_BYTES:
             self._due.set()
-
-    def _restart(self, writer: SQLiteConnection) -> None:
-        try:
-            writer.raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.BusyError:
-            self._due.set()  # a long reader holds the old log; it is tried again after the next commit
+        return size > CHECKPOINT_AFTER_BYTES
 
     def _run(self) -> None:
         while True:
@@ -138,19 +153,25 @@ class Checkpointer:
             self._due.clear()
             if self._stopping:
                 return
-            try:
-                self._connection.raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.BusyError:
-                continue
+            _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         """Stops the thread and brings the whole log home."""
         self._stopping = True
         self._due.set()
         self._thread.join()
-        with suppress(apsw.BusyError):  # another process still reads: the log stays and the next start finds it
-            self._connection.raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._connection.close()
+
+
+def _checkpoint(connection: SQLiteConnection, mode: int) -> None:
+    """Brings the log home, as far as that goes now.
+
+    While another process reads or the disk is full it stays, nothing of it is lost, and it is tried again after the
+    next commit or at the next start.
+    """
+    with suppress(*_TROUBLE):
+        connection.raw.wal_checkpoint(mode=mode)
 
 
 def copy_database(source: Path, target: Path) -> None:

@@ -72,6 +72,7 @@ CREATE TABLE indicator (
 ) STRICT;
 CREATE UNIQUE INDEX indicator_by_id ON indicator (id);
 CREATE INDEX indicator_by_update ON indicator (type, updated_at);
+CREATE INDEX indicator_by_expiry ON indicator (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX indicator_shared ON indicator (type, reputation) WHERE shared = 1;
 
 CREATE TABLE evidence (

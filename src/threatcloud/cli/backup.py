@@ -1,0 +1,57 @@
+"""``threat-cloud backup`` and ``restore``: the database and its secret, to a file and back."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from threatcloud.cli.command import DbPath, command
+from threatcloud.cli.output import Json, note, print_fields, show
+from threatcloud.config import load_settings
+from threatcloud.services.backups import make_backup, restore_backup, secret_of
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+
+    @command(
+        app, "backup", "threat-cloud backup /backups/threat-cloud.db", "threat-cloud backup nightly.db --force --json"
+    )
+    def backup(
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help="Where the copy goes; its secret goes to FILE.secret.")
+        ],
+        force: Annotated[bool, typer.Option("--force", help="Overwrite a backup that is there.")] = False,
+        db_path: DbPath = None,
+        as_json: Json = False,
+    ) -> None:
+        """Copy the database and its secret to a file, consistent and checked, also while a server runs."""
+        settings = load_settings({"db_path": db_path})
+        made = make_backup(settings.db_path, settings.secret_path, file, overwrite=force)
+        data = {
+            "file": str(made.path),
+            "bytes": made.size_bytes,
+            "sha256": made.sha256,
+            "secret": str(made.secret_path),
+        }
+        show(data, as_json, print_fields)
+
+    @command(app, "restore", "threat-cloud restore /backups/threat-cloud.db")
+    def restore(
+        file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup; its secret is taken from FILE.secret.")],
+        db_path: DbPath = None,
+        as_json: Json = False,
+    ) -> None:
+        """Put a backup in the place of the database, which is kept beside it. No server may run."""
+        settings = load_settings({"db_path": db_path})
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        done = restore_backup(file, settings.db_path, settings.secret_path, stamp)
+        if not done.has_secret:
+            note(f"threat-cloud: warning: there is no {secret_of(file)}, so keys work only if the secret was the same")
+        data = {
+            "database": str(settings.db_path),
+            "old database": str(done.old_database or "none"),
+            "old secret": str(done.old_secret or "none"),
+        }
+        show(data, as_json, print_fields)

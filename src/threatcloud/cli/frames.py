@@ -1,0 +1,65 @@
+"""What the two processes of an import tell each other: the job, and frames of what was read."""
+
+import struct
+from typing import BinaryIO, Final
+
+import msgspec
+
+HEAD: Final = struct.Struct(">II")
+
+
+class ReadJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What to read and what holds for its lines unless they say otherwise.
+
+    ``reports``: make bodies of ``POST /api/threats``, for a server elsewhere; otherwise of ``POST
+    /local/imports/rows``, screened with the files that ``screening`` names (settings as text, by field).
+    """
+
+    file: str
+    source: str
+    run: str
+    reports: bool
+    screening: dict[str, str] = {}
+    format: str | None = None
+    columns: dict[str, str] = {}
+    type: str | None = None
+    category: str | None = None
+    severity: str | None = None
+    confidence: float = 0.5
+
+
+class Rejected(msgspec.Struct, array_like=True, frozen=True):
+    """A line that was not taken, and why."""
+
+    line: int
+    field: str
+    reason: str
+    text: str
+
+
+class Frame(msgspec.Struct):
+    """What goes before a body: how many values it holds, what was found on the way, and how far the reading is.
+
+    ``lines`` and ``bytes_read`` count from the beginning of the file, the others since the frame before. The last
+    frame is ``done``, or has an ``error``: why the reading ended early.
+    """
+
+    format: str = ""
+    values: int = 0
+    lines: int = 0
+    bytes_read: int = 0
+    bytes_total: int | None = None
+    whitelisted: dict[str, int] = {}
+    clouds: dict[str, int] = {}
+    rejects: list[Rejected] = []
+    done: bool = False
+    error: str | None = None
+
+
+def write_frame(out: BinaryIO, frame: Frame, body: bytes) -> None:
+    """A frame and its body as they go over the pipe: two lengths, then both."""
+    head = msgspec.json.encode(frame)
+    out.write(HEAD.pack(len(head), len(body)))
+    out.write(head)
+    out.write(body)
+    out.flush()

@@ -1,0 +1,308 @@
+"""``threat-cloud import``: a file of a bulk source into the system, in chunks that can be stopped and sent again."""
+
+import asyncio
+import hashlib
+import secrets
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+import typer
+
+from threatcloud.cli.command import api_command
+from threatcloud.cli.connect import Api, Refused, patiently
+from threatcloud.cli.failures import CommandFailed, ExitCode
+from threatcloud.cli.frames import HEAD, Frame, ReadJob, Rejected
+from threatcloud.cli.output import Json, note, print_json
+from threatcloud.cli.progress import progress
+from threatcloud.cli.summary import RejectsFile, Tally
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.report import CATEGORIES, Severity, check_source
+from threatcloud.formats.readers import READERS, open_source
+
+#: The reader is this far ahead of the storing at most, beside what the pipe itself holds.
+_AHEAD_BYTES: Final = 512 * 1024
+
+
+class Sink(Protocol):
+    """Where bodies go. ``store`` gives what became of the values and which the other side refused."""
+
+    async def begin(self) -> dict[str, str]: ...
+    async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]: ...
+    async def finish(self, summary: dict[str, Any]) -> None: ...
+
+
+class LocalSink:
+    """The database of this machine, by whichever process has it open: rows come prepared and are stored in chunks."""
+
+    def __init__(self, api: Api, run: str, source: str, stop: asyncio.Event) -> None:
+        self._api = api
+        self._run = run
+        self._source = source
+        self._stop = stop
+
+    async def begin(self) -> dict[str, str]:
+        """Enters the start; gives the settings that rows are to be screened with."""
+        answer = await self._api.call("POST", "/local/imports", {"run": self._run, "source": self._source})
+        return {name: str(value) for name, value in answer["screening"].items()}
+
+    async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]:
+        """Stores a chunk; one the database has no time for is sent again."""
+        return await patiently(lambda: self._api.call("POST", "/local/imports/rows", body), self._stop), []
+
+    async def finish(self, summary: dict[str, Any]) -> None:
+        """Enters the end."""
+        await self._api.call("POST", "/local/imports/end", {"run": self._run, "summary": summary})
+
+
+class RemoteSink:
+    """A server elsewhere: each batch is a report, which the same Idempotency-Key keeps from counting twice in a day."""
+
+    def __init__(self, api: Api, stop: asyncio.Event) -> None:
+        self._api = api
+        self._stop = stop
+
+    async def begin(self) -> dict[str, str]:
+        """Nothing to enter: the server keeps its own ledger."""
+        return {}
+
+    async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]:
+        """Reports a batch as fast as the server's limits allow."""
+        headers = {"Idempotency-Key": f"import-{hashlib.sha256(body).hexdigest()}"}
+
+        async def send() -> Any:
+            query = {"partial": True}
+            reply = await self._api.send("POST", "/api/threats", query=query, body=body, headers=headers)
+            return msgspec.json.decode(reply.content)["data"]
+
+        try:
+            done = await patiently(send, self._stop)
+        except Refused as refused:
+            if refused.status != 400 or not all("index" in detail for detail in refused.details):
+                raise
+            return {}, _refused(body, refused.details)
+        return {"new": done["new"], "updated": done["updated"]}, _refused(body, done.get("rejected") or [])
+
+    async def finish(self, summary: dict[str, Any]) -> None:
+        """Nothing to enter."""
+
+
+def _refused(body: bytes, details: list[dict[str, Any]]) -> list[Rejected]:
+    if not details:
+        return []
+    items = msgspec.json.decode(body)["threats"]
+    return [Rejected(0, detail["field"], detail["reason"], items[detail["index"]]["value"]) for detail in details]
+
+
+@contextmanager
+def interruptible(stop: asyncio.Event, process: Process) -> Iterator[None]:
+    """SIGINT and SIGTERM end the reading, so that the import stops after the chunk in flight; a second one at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupt() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+        if process.returncode is None:
+            process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def reading(job: ReadJob) -> AsyncIterator[Process]:
+    """The process that reads; it is gone when the context ends."""
+    # A terminal sends Ctrl-C to both processes, and it is this one that decides when to stop.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "threatcloud.cli.reading",
+            msgspec.json.encode(job).decode(),
+            stdout=PIPE,
+            limit=_AHEAD_BYTES,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def frames(process: Process, stop: asyncio.Event) -> AsyncIterator[tuple[Frame, bytes]]:
+    """What the process has read, until its last frame or until ``stop``; CommandFailed when it broke off."""
+    assert process.stdout is not None
+    decode = msgspec.json.Decoder(Frame).decode
+    while not stop.is_set():
+        try:
+            head_bytes, body_bytes = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
+            frame = decode(await process.stdout.readexactly(head_bytes))
+            body = await process.stdout.readexactly(body_bytes)
+        except asyncio.IncompleteReadError as error:
+            if stop.is_set():
+                return
+            raise CommandFailed("the reading of the file broke off; run the import again") from error
+        yield frame, body
+        if frame.done or frame.error is not None:
+            return
+
+
+async def transfer(sink: Sink, job: ReadJob, tally: Tally, rejects: RejectsFile, stop: asyncio.Event) -> str | None:
+    """Moves everything from the file to the sink, or until ``stop``; gives why the reading ended early, or None."""
+    screening = await sink.begin()
+    async with reading(msgspec.structs.replace(job, screening=screening)) as process:
+        with progress(Path(job.file).name) as show, interruptible(stop, process):
+            async for frame, body in frames(process, stop):
+                if not tally.lines:
+                    tally.start_clock()
+                if frame.error is not None:
+                    return frame.error
+                stored, refused = await sink.store(body) if body else ({}, [])
+                tally.add(frame, stored)
+                for found in (frame.rejects, refused):
+                    tally.reject(found)
+                    rejects.write(found)
+                show(tally, frame.bytes_read, frame.bytes_total)
+    return None
+
+
+async def run_import(api: Api, job: ReadJob, rejects_path: Path, as_json: bool) -> None:
+    """The whole import, its summary printed whatever ends it."""
+    stop = asyncio.Event()
+    tally = Tally(job.run, job.source, job.file)
+    rejects = RejectsFile(rejects_path)
+    sink: Sink = LocalSink(api, job.run, job.source, stop) if api.is_local else RemoteSink(api, stop)
+    try:
+        error = await transfer(sink, job, tally, rejects, stop)
+    except CommandFailed:
+        if not stop.is_set():
+            note(f"stopped after {tally.lines:,} lines; what was stored stays, and running the import again is safe")
+            raise
+        error = None
+    except asyncio.CancelledError:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        tally.rejects_file = rejects.close()
+    tally.interrupted = stop.is_set()
+    await sink.finish(tally.as_json())
+    _conclude(tally, error, api.is_local, as_json)
+
+
+def _conclude(tally: Tally, error: str | None, is_local: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(tally.as_json())
+    else:
+        tally.show(is_local)
+    if tally.interrupted:
+        note("threat-cloud: interrupted; what is counted above is stored, and running the import again is safe")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if error is not None:
+        raise CommandFailed(f"{error}; what is counted above is stored")
+    if tally.rejected and not tally.values:
+        raise CommandFailed(f"no line could be imported; see {tally.rejects_file}, or choose a --format or --column")
+
+
+def _columns(chosen: list[str]) -> dict[str, str]:
+    """``FIELD=COLUMN`` each; a column alone is the value's."""
+    pairs = [item.partition("=") for item in chosen]
+    return {field if equals else "value": column if equals else field for field, equals, column in pairs}
+
+
+def _one_of(option: str, word: str | None, known: tuple[str, ...]) -> str | None:
+    if word is not None and word not in known:
+        raise CommandFailed(f"--{option}: got {word!r}, wants one of {', '.join(known)}", ExitCode.USAGE)
+    return word
+
+
+def _checked_source(text: str) -> str:
+    try:
+        return check_source(text)
+    except ValueError as error:
+        raise CommandFailed(f"--source: {error}, such as feed:my-list", ExitCode.USAGE) from None
+
+
+def _default_rejects(file: str) -> Path:
+    return Path(("stdin" if file == "-" else Path(file).name) + ".rejected.txt")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @api_command(
+        app,
+        "import",
+        "threat-cloud import list.txt.gz --source feed:my-list",
+        "threat-cloud import table.csv --source feed:vendor --column value=indicator --severity medium",
+        "curl -s https://feeds.example.org/ips.txt | threat-cloud import - --source feed:example",
+        creates=True,
+    )
+    async def import_file(
+        api: Api,
+        file: Annotated[
+            str, typer.Argument(metavar="FILE", help="The file (plain, gzip or zstd), or - for standard input.")
+        ],
+        source: Annotated[str, typer.Option(help="Who lists these values, such as feed:NAME.")],
+        format_: Annotated[
+            str | None,
+            typer.Option("--format", help=f"{', '.join(item.name for item in READERS)}; found out if not said."),
+        ] = None,
+        column: Annotated[
+            list[str] | None,
+            typer.Option(help="FIELD=COLUMN, by name or number from 1; COLUMN alone is the value's. Repeatable."),
+        ] = None,
+        type_: Annotated[
+            str | None, typer.Option("--type", help=f"Of lines that do not tell: {', '.join(IndicatorType)}.")
+        ] = None,
+        category: Annotated[
+            str | None, typer.Option(help=f"Of lines that do not tell: {', '.join(CATEGORIES)}.")
+        ] = None,
+        severity: Annotated[
+            str,
+            typer.Option(
+                help="Of lines that do not tell: low, medium, high, critical. Below high is watched, not blocked."
+            ),
+        ] = Severity.HIGH.word,
+        confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of lines that do not tell.")] = 0.7,
+        rejects: Annotated[
+            Path | None, typer.Option(help="Where rejected lines go.", show_default="FILE.rejected.txt here")
+        ] = None,
+        as_json: Json = False,
+    ) -> None:
+        """Import a list of indicators: one value a line, a table, or JSON lines.
+
+        Values are brought into their canonical form, checked by the publication guard and stored in chunks. The import
+        can be stopped at any time and run again: nothing doubles, nothing is lost.
+        """
+        if format_ is not None:
+            _one_of("format", format_, tuple(item.name for item in READERS))
+        if file != "-":
+            open_source(file).__exit__(None, None, None)
+        job = ReadJob(
+            file=file,
+            source=_checked_source(source),
+            run=f"run_{secrets.token_hex(8)}",
+            reports=not api.is_local,
+            format=format_,
+            columns=_columns(column or []),
+            type=_one_of("type", type_, tuple(IndicatorType)),
+            category=_one_of("category", category, CATEGORIES),
+            severity=_one_of("severity", severity, tuple(item.word for item in Severity)),
+            confidence=confidence,
+        )
+        await run_import(api, job, rejects or _default_rejects(file), as_json)

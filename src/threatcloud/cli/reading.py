@@ -1,0 +1,256 @@
+"""The reading half of an import, a process of its own: reads the file, checks and prepares every line, and writes
+request bodies to its standard output, ready to be sent.
+
+Beside the process that stores, it has a processor to itself, and the pipe between them keeps it a few chunks ahead
+and no more. ``python -m threatcloud.cli.reading JOB`` with the job as JSON.
+"""
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from threatcloud.cli.frames import Frame, ReadJob, Rejected, write_frame
+from threatcloud.domain.errors import DomainError, Problem
+from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect
+from threatcloud.domain.report import Severity
+from threatcloud.formats.readers import (
+    SNIFFED_LINES,
+    ColumnError,
+    Line,
+    Reject,
+    Row,
+    Source,
+    SourceError,
+    open_source,
+    reader,
+    sniff,
+)
+from threatcloud.formats.readers.source import excerpt
+from threatcloud.http.endpoint import problem_of, wants_of
+from threatcloud.http.threats import ThreatItem
+from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer
+from threatcloud.services.intake import Claim, Intake
+from threatcloud.services.recording import Prepared
+from threatcloud.services.reporting import MAX_BATCH
+
+#: A body stays under the limit of the route it is sent to, with room for the row that goes over.
+MAX_CHUNK_BYTES: Final = 8 * 1024 * 1024
+MAX_REPORT_BYTES: Final = 900 * 1024
+_encode: Final = msgspec.json.Encoder().encode
+_WANTS: Final = wants_of(ThreatItem)
+_TYPES: Final = {kind.value: kind for kind in IndicatorType}
+_NO_TYPE: Final = Problem("type", f"must be one of {', '.join(IndicatorType)}")
+
+
+class _Rows:
+    """Makes rows of ``POST /local/imports/rows``."""
+
+    max_rows = CHUNK_ROWS
+    max_bytes = MAX_CHUNK_BYTES
+
+    def __init__(self, job: ReadJob) -> None:
+        from threatcloud.bootstrap import make_screener
+        from threatcloud.config import load_settings
+        from threatcloud.http.logs import configure_logs
+
+        configure_logs("warning", "auto")
+        screener = make_screener(load_settings(job.screening))
+        self._job = job
+        self._preparer = Preparer(screener)
+        self._intake = Intake(screener)
+
+    def row(self, row: Row, kind: IndicatorType | None, frame: Frame) -> bytes:
+        """The row as JSON; what it may not be published for is counted in the frame. Raises InvalidIndicator, _Bad."""
+        if row.fields is None:
+            made = self._preparer.prepare(row.value, kind, None)
+        else:
+            made = self._with_fields(row, kind or detect(row.value).type)
+        if made.withheld_list is not None:
+            _count(frame.whitelisted, made.withheld_list)
+        elif made.cloud is not None:
+            _count(frame.clouds, made.cloud)
+        return _encode(made)
+
+    def _with_fields(self, row: Row, kind: IndicatorType) -> ImportRow:
+        item = _checked(row, kind, self._job.source)
+        found = self._intake.prepare(_claim(item), _now_ms())
+        if not isinstance(found, Prepared):
+            raise _Bad(found)
+        report, screened = found.report, found.screened
+        withheld = screened.withheld
+        # A listing has no end and no TLP label of its own, so they stay with the rest of what was said.
+        kept = {"expiresAt": item.expires_at, "tlp": report.tlp}
+        metadata = {**report.metadata, **{name: value for name, value in kept.items() if value is not None}}
+        return ImportRow(
+            report.indicator.type.code,
+            report.indicator.value,
+            withheld.code if withheld else None,
+            withheld.list_name if withheld else None,
+            screened.cloud,
+            screened.country,
+            screened.asn,
+            report.category,
+            None if report.severity is None else int(report.severity),
+            item.confidence,
+            None if item.timestamp is None else report.observed_at,
+            metadata or None,
+        )
+
+    def body(self, rows: list[bytes]) -> bytes:
+        """The body of a chunk."""
+        job = self._job
+        chunk = {
+            "run": job.run,
+            "source": job.source,
+            "category": job.category,
+            "severity": Severity.of(job.severity) if job.severity else 0,
+            "confidence": job.confidence,
+            "rows": [msgspec.Raw(row) for row in rows],
+        }
+        return _encode(chunk)
+
+
+class _Reports:
+    """Makes items of ``POST /api/threats``, checked here as far as the server need not be asked."""
+
+    max_rows = MAX_BATCH
+    max_bytes = MAX_REPORT_BYTES
+
+    def __init__(self, job: ReadJob) -> None:
+        self._job = job
+
+    def row(self, row: Row, kind: IndicatorType | None, _frame: Frame) -> bytes:
+        """The item as JSON. Raises InvalidIndicator, _Bad."""
+        job = self._job
+        item = _checked(row, kind or detect(row.value).type, job.source)
+        item.category = item.category or job.category  # type: ignore[assignment]
+        item.severity = item.severity or job.severity  # type: ignore[assignment]
+        item.confidence = job.confidence if item.confidence is None else item.confidence
+        told = {name: value for name, value in msgspec.to_builtins(item).items() if value is not None}
+        return _encode(told)
+
+    def body(self, rows: list[bytes]) -> bytes:
+        """The body of a batch."""
+        return _encode({"threats": [msgspec.Raw(row) for row in rows]})
+
+
+class _Bad(Exception):
+    """What a line says beyond its value breaks a rule of the API; the first problem counts."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems[0].reason)
+        self.field = problems[0].field
+        self.reason = problems[0].reason
+
+
+def _checked(row: Row, kind: IndicatorType, source: str) -> ThreatItem:
+    """The line as an item of the API, its fields of the right types and in their bounds."""
+    try:
+        return msgspec.convert(
+            {**(row.fields or {}), "type": kind.value, "value": row.value, "source": source}, ThreatItem
+        )
+    except msgspec.ValidationError as error:
+        raise _Bad([problem_of(error, _WANTS)]) from None
+
+
+def _claim(item: ThreatItem) -> Claim:
+    return Claim(**{**msgspec.structs.asdict(item), "metadata": item.metadata or {}})
+
+
+def frames(job: ReadJob, source: Source) -> Iterator[tuple[Frame, bytes]]:
+    """What was read, chunk by chunk: a frame and its body (empty where no line of it was taken).
+
+    Raises SourceError where the file cannot be read on, after everything before it; ColumnError.
+    """
+    maker: _Rows | _Reports = _Reports(job) if job.reports else _Rows(job)
+    name = job.format or sniff(source.peek(SNIFFED_LINES))
+    default = IndicatorType(job.type) if job.type else None
+    counted = _Counted(source)
+    frame = Frame()
+    rows: list[bytes] = []
+    size = 0
+
+    def finished() -> tuple[Frame, bytes]:
+        frame.format, frame.values, frame.lines = name, len(rows), counted.lines
+        frame.bytes_read, frame.bytes_total = source.bytes_read, source.bytes_total
+        return frame, maker.body(rows) if rows else b""
+
+    try:
+        for found in reader(name).read(counted, job.columns):
+            made = _made(found, default, maker.row, frame)
+            if isinstance(made, Rejected):
+                frame.rejects.append(made)
+            else:
+                rows.append(made)
+                size += len(made)
+            if len(rows) + len(frame.rejects) >= maker.max_rows or size >= maker.max_bytes:
+                yield finished()
+                frame, rows, size = Frame(), [], 0
+    except SourceError:
+        yield finished()
+        raise
+    frame.done = True
+    yield finished()
+
+
+def _made(
+    found: Row | Reject,
+    default: IndicatorType | None,
+    make: Callable[[Row, IndicatorType | None, Frame], bytes],
+    frame: Frame,
+) -> bytes | Rejected:
+    if isinstance(found, Reject):
+        return Rejected(found.line, found.field, found.reason, found.text)
+    kind = _TYPES.get(found.type, default) if found.type else default
+    try:
+        if found.type and found.type not in _TYPES:
+            raise _Bad([_NO_TYPE])
+        return make(found, kind, frame)
+    except InvalidIndicator as error:
+        return Rejected(found.line, "value", error.reason, excerpt(found.value))
+    except _Bad as error:
+        return Rejected(found.line, error.field, error.reason, excerpt(found.value))
+
+
+class _Counted:
+    """Lines, counted as they go by."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = lines
+        self.lines = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        for line in self._lines:
+            self.lines += 1
+            yield line
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main() -> None:
+    """The process: frames until the file ends, the last of them done or with the error."""
+    job = msgspec.json.decode(sys.argv[1], type=ReadJob)
+    out = sys.stdout.buffer
+    gc.disable()  # lines make no cycles, and looking for some takes a tenth of the time
+    try:
+        with open_source(job.file) as source:
+            for frame, body in frames(job, source):
+                write_frame(out, frame, body)
+    except (SourceError, ColumnError, DomainError) as error:
+        write_frame(out, Frame(error=str(error)), b"")
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read has gone; nothing is left to flush
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What became of an import: counted while it runs, shown at its end."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from threatcloud.cli.frames import Frame, Rejected
+from threatcloud.cli.output import console, print_fields, print_table, safe
+
+_MAX_REASONS: Final = 30
+_quoted: Final = re.compile(r"'[^']*'")
+
+
+class Tally:
+    """The figures of one import. ``stored`` counts what became of values, by the words of the summary."""
+
+    def __init__(self, run: str, source: str, file: str) -> None:
+        self.run = run
+        self.source = source
+        self.file = file
+        self.format = ""
+        self.lines = 0
+        self.values = 0
+        self.stored: Counter[str] = Counter()
+        self.whitelisted: Counter[str] = Counter()
+        self.clouds: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.rejects_file: Path | None = None
+        self.interrupted = False
+        self._started_s = self._reading_s = time.monotonic()
+
+    def start_clock(self) -> None:
+        """The reading begins now: what came before, lists to be loaded, is not counted into the rate."""
+        self._reading_s = time.monotonic()
+
+    def add(self, frame: Frame, stored: dict[str, int]) -> None:
+        """Adds a chunk once it is stored."""
+        self.format = frame.format or self.format
+        self.lines = max(self.lines, frame.lines)
+        self.values += frame.values
+        self.stored.update(stored)
+        self.whitelisted.update(frame.whitelisted)
+        self.clouds.update(frame.clouds)
+
+    def reject(self, rejects: Iterable[Rejected]) -> None:
+        """Counts rejected lines by reason, without what is particular to one line."""
+        for reject in rejects:
+            reason = _quoted.sub("…", f"{reject.field} {reject.reason.partition(': ')[0]}")
+            known = reason in self.rejected or len(self.rejected) < _MAX_REASONS
+            self.rejected[reason if known else "other reasons"] += 1
+
+    @property
+    def seconds(self) -> float:
+        """Since the import began."""
+        return time.monotonic() - self._started_s
+
+    @property
+    def reading_seconds(self) -> float:
+        """Since the first line was read; never 0."""
+        return max(time.monotonic() - self._reading_s, 0.001)
+
+    @property
+    def values_per_second(self) -> int:
+        """How fast values are being stored."""
+        return round(self.values / self.reading_seconds)
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary for scripts, and for the import's entry in the audit ledger."""
+        return {
+            "run": self.run,
+            "source": self.source,
+            "file": self.file,
+            "format": self.format,
+            "lines": self.lines,
+            "values": self.values,
+            **self.stored,
+            "whitelisted": dict(self.whitelisted.most_common()),
+            "needCorroboration": dict(self.clouds.most_common()),
+            "rejected": dict(self.rejected.most_common()),
+            "rejectsFile": str(self.rejects_file) if self.rejects_file else None,
+            "seconds": round(self.seconds, 1),
+            "valuesPerSecond": self.values_per_second,
+            "interrupted": self.interrupted,
+        }
+
+    def show(self, is_local: bool) -> None:
+        """Prints the summary for people."""
+        stored = self.stored
+        rows: list[tuple[str, int, str]] = [("new", stored["new"], "")]
+        if is_local:
+            rows += [
+                ("updated", stored["updated"], "known, newly listed by this source"),
+                ("confirmed", stored["confirmed"], "listed by this source before"),
+                ("repeated", stored["repeated"], "in the same part of the file"),
+            ]
+        else:
+            rows += [("updated", stored["updated"], "known before")]
+        rows += [("whitelisted", count, name) for name, count in self.whitelisted.most_common()]
+        rows += [("to be corroborated", count, f"rented range: {name}") for name, count in self.clouds.most_common()]
+        rows += [("rejected", count, reason) for reason, count in self.rejected.most_common()]
+        out = console()
+        out.print(f"[bold]{self.lines:,} lines[/bold] as {self.format or 'nothing'}, {self.values:,} values:")
+        print_table(("result", "values", "by"), rows)
+        print_fields({"time": f"{self.seconds:.1f} s, {self.values_per_second:,} values a second"})
+        if self.rejects_file:
+            print_fields({"rejected lines": str(self.rejects_file)})
+
+
+class RejectsFile:
+    """Rejected lines as TSV: number, field, reason, text. The file is gone again when there are none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO = path.open("w", encoding="utf-8")
+        self._is_empty = True
+
+    def write(self, rejects: Iterable[Rejected]) -> None:
+        """Adds lines; what a terminal could obey is escaped, tabs too."""
+        for reject in rejects:
+            self._is_empty = False
+            cells = (reject.line or "-", reject.field, reject.reason, reject.text)
+            self._file.write("\t".join(safe(cell) for cell in cells) + "\n")
+
+    def close(self) -> Path | None:
+        """Closes it; gives the path, or None when nothing was rejected."""
+        self._file.close()
+        if self._is_empty:
+            self.path.unlink(missing_ok=True)
+            return None
+        return self.path

@@ -1,0 +1,149 @@
+"""The smaller commands, on a database alone, beside a running server and over the network."""
+
+import csv
+import json
+import os
+import re
+
+import pytest
+
+from tests.e2e.conftest import Place
+from threatcloud.cli import connect
+from threatcloud.storage.lock import WriterLock
+
+
+def test_keys_made_and_revoked_beside_a_running_server_count_at_once(served: Place) -> None:
+    place = served
+    made = place.call("key", "create", "reader", "--scope", "read", "--scope", "audit", "--expires", "90d")
+    key = made.stdout.decode().strip()
+    assert re.fullmatch(r"tc_[\w-]{43}", key)
+    assert key not in made.stderr.decode()
+
+    target = ("--url", place.url)
+    assert "totalIocs" in place.json("stats", *target, environ={"TC_API_KEY": key})
+    denied = place.call("ioc", "add", "ip", "45.1.1.1", *target, code=4, environ={"TC_API_KEY": key})
+    assert b"scope write" in denied.stderr
+
+    listed = {item["name"]: item for item in place.json("key", "list")}
+    assert listed["reader"]["scopes"] == ["audit", "read"]
+    new = place.json("key", "rotate", listed["reader"]["id"], "--overlap-hours", "1")
+    for valid in (key, new["key"]):
+        place.call("stats", *target, environ={"TC_API_KEY": valid})
+
+    place.call("key", "revoke", new["info"]["id"])
+    refused = place.call("stats", *target, code=4, environ={"TC_API_KEY": new["key"]})
+    assert b"TC_API_KEY" in refused.stderr
+    (place.folder / "key.txt").write_text(key + "\n")
+    place.call("stats", *target, "--api-key-file", "key.txt")
+    assert b"there is no key key_0" in place.call("key", "revoke", "key_0", code=3).stderr
+
+
+def test_indicators_are_added_found_and_explained(served: Place) -> None:
+    place = served
+    added = place.json("ioc", "add", "url", "hxxp://bad-place[.]com/x", "--severity", "high", "--tag", "=cmd|calc")
+    assert added["new"] == 1
+    place.call("ioc", "add", "ip", "45.1.1.1", "--category", "c2", "--port", "22", "--mitre-id", "t1110")
+
+    found = place.json("ioc", "get", "http://bad-place.com/x")
+    assert (found["type"], found["tags"]) == ("url", ["=cmd|calc"])
+    assert {term["name"] for term in found["explanation"]["terms"]} == {"prior", "evidence"}
+    shown = place.call("ioc", "get", "45.1.1.1").stdout.decode()
+    assert re.search(r"mitre ids +T1110", shown)
+    assert re.search(r"evidence +\d+ ", shown)
+
+    unknown = place.call("ioc", "get", "45.9.9.9", "--json", code=3)
+    assert json.loads(unknown.stdout)["status"] == "unknown"
+    assert b"must be" in place.call("ioc", "get", "neither this nor that", code=2).stderr
+    assert [item["value"] for item in place.json("ioc", "search", "place")] == ["http://bad-place.com/x"]
+    assert [item["value"] for item in place.json("ioc", "search", "45.1.0.0/16")] == ["45.1.1.1"]
+    assert [item["value"] for item in place.json("ioc", "list", "--type", "ip", "--category", "c2")] == ["45.1.1.1"]
+    assert b"type must be" in place.call("ioc", "list", "--type", "planet", code=2).stderr
+
+    rows = list(csv.DictReader(place.call("export", "iocs", "--format", "csv").stdout.decode().splitlines()))
+    tags = {row["value"]: row["tags"] for row in rows}
+    assert (tags["http://bad-place.com/x"], tags["45.1.1.1"]) == ("'=cmd|calc", "")
+
+
+def test_a_database_without_a_server_is_worked_on_all_the_same(place: Place) -> None:
+    assert b"there is no database" in place.call("ioc", "list", code=3).stderr
+    assert json.loads(place.run("ioc", "add", "ip", "45.1.1.1", "--json").stdout)["new"] == 1
+    assert b"45.1.1.1" in place.run("ioc", "get", "45.1.1.1").stdout
+    checked = json.loads(place.call("audit", "verify", "--json").stdout)
+    assert (checked["entries"], checked["problem"]) == (3, None)
+
+
+def test_whoever_holds_the_database_and_does_not_answer_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "PATIENCE_S", 0.5)
+    place.database.parent.mkdir()
+    place.database.touch()
+    lock = WriterLock.acquire(place.database)
+    try:
+        done = place.call("stats", code=5)
+    finally:
+        lock.release()
+    assert f"in use by process {os.getpid()}".encode() in done.stderr
+    assert f"kill {os.getpid()}".encode() in done.stderr
+
+
+def test_exports_are_what_the_server_publishes(place: Place) -> None:
+    lines = "".join(f"45.1.{n >> 7}.{n & 127}\n" for n in range(1, 300))
+    place.write("list.txt", lines + "8.8.8.8\nbad-place.com\n")
+    place.run("import", "list.txt", "--source", "feed:list", "--severity", "critical", "--confidence", "1")
+
+    alone = place.run("export", "ip-blocklist").stdout
+    assert b"# Total: 299 IPs" in alone
+    assert b"8.8.8.8" not in alone
+    server = place.serve()
+    assert place.call("export", "ip-blocklist").stdout == alone
+    place.call("export", "domain-blocklist", "--out", "domains.txt")
+    assert (place.folder / "domains.txt").read_text().splitlines()[3:] == ["bad-place.com"]
+
+    key = (place.folder / "data" / "first-key.txt").read_text().strip()
+    remote = place.call("export", "iocs", "--url", server.url, environ={"TC_API_KEY": key}).stdout
+    assert len([json.loads(line) for line in remote.splitlines()]) == 300
+    place.call("export", "iocs", "--format", "json", "--type", "domain", "--out", "all.json")
+    assert [item["value"] for item in json.loads((place.folder / "all.json").read_text())] == ["bad-place.com"]
+    assert b"one of plain" in place.call("export", "ip-blocklist", "--format", "poetry", code=2).stderr
+    assert b"wants one of ndjson" in place.call("export", "iocs", "--format", "poetry", code=2).stderr
+
+
+def test_the_ledger_is_listed_and_checked_beside_a_running_server(served: Place) -> None:
+    place = served
+    place.call("ioc", "add", "ip", "45.1.1.1")
+    place.call("key", "create", "me")
+    entries = place.json("audit", "list", "--action", "create", "--limit", "2")
+    assert [entry["resource"] for entry in entries] == ["key", "threats"]
+    checked = place.json("audit", "verify")
+    assert checked["problem"] is None
+    assert checked["entries"] >= 3
+    place.call("ioc", "add", "ip", "45.1.1.2")
+    place.call("audit", "verify", "--link", checked["link"])
+    assert b"cut off" in place.call("audit", "verify", "--link", "00" * 32, code=1).stderr
+
+
+def test_attacker_written_text_reaches_a_terminal_only_as_escapes(served: Place) -> None:
+    place = served
+    place.call("ioc", "add", "ip", "45.7.7.7", "--tag", "\x1b]0;owned\x07\u202eexe")
+    for args in (("ioc", "get", "45.7.7.7"), ("ioc", "get", "45.7.7.7", "--json"), ("ioc", "list")):
+        shown = place.call(*args).stdout.decode()
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "\\x1b]0;owned\\x07\\u202eexe" in place.call("ioc", "get", "45.7.7.7").stdout.decode()
+
+
+def test_wrong_usage_is_one_line_with_the_next_step(place: Place) -> None:
+    for args, line in (
+        (("ioc", "get"), "missing argument 'VALUE'; see: threat-cloud ioc get --help"),
+        (("ioc", "gte"), "no such command 'gte'. Did you mean 'get'? See: threat-cloud ioc --help"),
+        (("stats", "--url", "ftp://x"), "--url: got 'ftp://x', wants an address such as http://127.0.0.1:4000"),
+        (("stats", "--url", "http://x", "--db-path", "y"), "--url and --db-path name two different systems"),
+    ):
+        done = place.call(*args, code=2)
+        assert done.stderr.decode().startswith(f"threat-cloud: {line}")
+        assert done.stderr.count(b"\n") == 1
+    assert b"does not answer" in place.call("stats", "--url", "http://127.0.0.1:1", code=5).stderr
+
+
+def test_the_document_and_the_version_need_no_database(place: Place) -> None:
+    assert json.loads(place.call("openapi").stdout)["openapi"].startswith("3.1")
+    assert place.call("version").stdout.startswith(b"threat-cloud ")
+    assert not place.database.exists()
