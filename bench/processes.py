@@ -43,7 +43,13 @@ def free_port() -> int:
 @contextmanager
 def pinned(arguments: Sequence[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[int]:
     """A server process on its core; gives its pid once it accepts connections."""
-    command = ["taskset", "-c", SERVER_CORE, sys.executable, *arguments]
+    with running(["taskset", "-c", SERVER_CORE, sys.executable, *arguments], port, environment) as pid:
+        yield pid
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[int]:
+    """A server process, wherever the system puts it; gives its pid once it accepts connections."""
     process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL)
     try:
         _wait_for(port, process)

@@ -110,20 +110,32 @@ def _host(text: str) -> str:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser()
+    path = Path(text.strip()).expanduser()
+    if not text.strip() or path.is_dir():
+        raise ValueError
+    return path
 
 
 def _optional_file(text: str) -> Path | None:
     if not text.strip():
         return None
-    path = _path(text.strip())
+    path = _path(text)
     if not path.exists():
         raise ValueError
     return path
 
 
+def _optional_folder(text: str) -> Path | None:
+    if not text.strip():
+        return None
+    path = Path(text.strip()).expanduser()
+    if not path.is_dir():
+        raise ValueError
+    return path
+
+
 def _optional_path(text: str) -> Path | None:
-    return _path(text.strip()) if text.strip() else None
+    return _path(text) if text.strip() else None
 
 
 def _items(text: str) -> list[str]:
@@ -287,7 +299,7 @@ SETTINGS: Final = (
         "benign_lists",
         "TC_BENIGN_LISTS",
         "",
-        _optional_file,
+        _optional_folder,
         "the path of a folder that exists",
         "Folder of *.txt files with the operator's own never-publish values.",
     ),

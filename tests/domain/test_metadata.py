@@ -21,6 +21,7 @@ objects = st.dictionaries(st.sampled_from([*GATHERED, "asn", "attempts", "note",
         ({"ports": [22]}, {"port": 80, "ports": [443]}, {"ports": [22, 80, 443]}),
         ({"ports": [22, 80]}, {"port": 22}, {"ports": [80, 22]}),
         ({}, {"ports": [1, 1, None, 2]}, {"ports": [1, 2]}),
+        ({"ports": [1, 2]}, {"ports": [3, 1, 3]}, {"ports": [2, 1, 3]}),
         ({"mitreIds": ["T1110"]}, {"mitreTechnique": "T1078"}, {"mitreIds": ["T1110", "T1078"]}),
         ({"mitreIds": ["T1110"]}, {"mitreId": ["T1078"]}, {"mitreIds": ["T1110", "T1078"]}),
         ({"protocols": ["ssh"]}, {"protocol": "ftp"}, {"protocols": ["ssh", "ftp"]}),
@@ -47,6 +48,7 @@ def test_lists_keep_the_newest_hundred(name: str) -> None:
     merged: dict[str, Any] = {}
     for number in range(MAX_LIST + 50):
         merged = merge_metadata(merged, {name: number})
+    assert merge_metadata(merged, {name: [99_999, 51]})[GATHERED[name]] == [*range(52, 150), 99_999, 51]
     assert merged == {GATHERED[name]: list(range(50, MAX_LIST + 50))}
     assert merge_metadata(None, {name: list(range(1000))}) == {GATHERED[name]: list(range(900, 1000))}
     assert MAX_LIST == 100

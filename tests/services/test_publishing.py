@@ -327,8 +327,8 @@ def test_changes_are_published_by_themselves(published: System) -> None:
     async def live() -> None:
         loop = asyncio.create_task(RefreshLoop(published.publisher, published.store).run())
         for number in (9, 10):
-            await published.reporting.submit([claim(f"91.240.118.{number}")], LOCAL_OPERATOR)
             before = await published.publisher.get(IPS)
+            await published.reporting.submit([claim(f"91.240.118.{number}")], LOCAL_OPERATOR)
             await until_listed(published, f"91.240.118.{number}")
             assert (await published.publisher.get(IPS)) is not before
         loop.cancel()

@@ -1,5 +1,6 @@
 """A disk that is full or read-only: a clear refusal, nothing half stored, and work goes on when there is room again."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tests.storage.conftest import Database, make_state
 from threatcloud.storage.driver import StorageUnavailable, Transaction, Work
-from threatcloud.storage.sqlite import SQLiteConnection, check_database, copy_database
+from threatcloud.storage.sqlite import CHECKPOINT_AFTER_BYTES, SQLiteConnection, check_database, copy_database
 
 
 def limit_pages(database: Database, more: int | None) -> None:
@@ -190,6 +191,24 @@ def test_the_log_is_brought_home_again_after_a_full_disk(tmp_path: Path) -> None
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_log_stays_short_while_somebody_always_reads(database: Database) -> None:
+    """A read that stays open between commits must not keep the log from being begun anew."""
+    log = database.path.with_name(database.path.name + "-wal")
+
+    async def write_and_read() -> int:
+        longest = 0
+        for number in range(160):
+            await database.store.write(put_much(f"{number}", 500_000))
+            for _ in range(3):
+                await database.store.read(lambda db: db.row("SELECT max(name) FROM meta"))
+                await asyncio.sleep(0.001)
+            longest = max(longest, log.stat().st_size)
+        return longest
+
+    assert database.run(write_and_read()) < 4 * CHECKPOINT_AFTER_BYTES
+    assert database.value("SELECT count(*) FROM meta") == 320
 
 
 def test_a_copy_that_cannot_be_made_is_unavailable(database: Database, tmp_path: Path) -> None:

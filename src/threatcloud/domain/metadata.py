@@ -18,10 +18,15 @@ GATHERED: Final = {
     "tag": "tags",
     "tags": "tags",
 }
+_LISTS: Final = frozenset(GATHERED.values())
+MAX_NAMES: Final = 100
 
 
 def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old metadata with the new in it: lists gather (the newest 100), attempts add up, else the latest wins."""
+    """The old metadata with the new in it: lists gather (the newest 100), attempts add up, else the latest wins.
+
+    Of the names that reporters choose themselves the oldest go when there are more than 100.
+    """
     merged = dict(old or {})
     for name, value in new.items():
         if name in GATHERED:
@@ -31,6 +36,9 @@ def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dic
             merged[name] = min(merged.get(name, 0) + value, MAX_COUNT)
         else:
             merged[name] = value
+    own = [name for name in merged if name not in _LISTS]
+    for name in own[: max(0, len(own) - MAX_NAMES)]:
+        del merged[name]
     return merged
 
 
@@ -44,12 +52,14 @@ def gathered(metadata: Mapping[str, Any], target: str) -> list[Any]:
 
 
 def _gather(known: Iterable[Any], value: Any) -> list[Any]:
-    added = value if isinstance(value, list) else [value]
-    kept = [item for item in known if item not in added]
-    for item in added:
-        if item is not None and item not in kept:
-            kept.append(item)
-    return kept[-MAX_LIST:]
+    """The newest distinct values, newest last. Those beyond are not looked at: lists of thousands come in reports."""
+    newest: list[Any] = []
+    for item in reversed([*known, *(value if isinstance(value, list) else [value])]):
+        if item is not None and item not in newest:
+            newest.append(item)
+            if len(newest) == MAX_LIST:
+                break
+    return newest[::-1]
 
 
 def _is_count(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """``/api/iocs``: search, look-up, explanation, verdicts in bulk and by private range."""
 
+import hashlib
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -126,10 +127,15 @@ async def private_range(call: Call) -> Answer:
     if len(prefix) != RANGE_PREFIX_DIGITS or not set(prefix) <= set("0123456789abcdef"):
         raise invalid("prefix", f"must be {RANGE_PREFIX_DIGITS} hexadecimal digits")
     lines = [f"{rest}:{reputation}" for rest, reputation in await call.services.lookup.range(prefix)]
-    width = 64 - RANGE_PREFIX_DIGITS
     missing = -len(lines) % RANGE_CLASS_LINES or (0 if lines else RANGE_CLASS_LINES)
-    lines += [f"{number:0{width}x}:{UNKNOWN_REPUTATION}" for number in range(missing)]
+    lines += [_padding(prefix, number) for number in range(missing)]
     return Answer(("\n".join(lines) + "\n").encode(), media=TEXT)
+
+
+def _padding(prefix: str, number: int) -> str:
+    """A line for nothing anybody stored. It looks like any other, or compression would tell how many there are."""
+    rest = hashlib.sha256(f"padding {prefix} {number}".encode()).hexdigest()[RANGE_PREFIX_DIGITS:]
+    return f"{rest}:{UNKNOWN_REPUTATION}"
 
 
 _VALUE: Final = {"value": "the indicator, percent-encoded, in any spelling that canonicalises"}
@@ -165,7 +171,7 @@ ENDPOINTS: Final = (
         path="/api/iocs/range/{prefix}",
         summary="Look up privately by a digest prefix",
         description="The prefix is the first four hex digits of SHA-256(type, 0x00, canonical value); a line is the "
-        "rest of a digest, a colon and the reputation. Lines are padded with digests that begin with zeros.",
+        "rest of a digest, a colon and the reputation. Lines are padded with digests of nothing, which read 80.",
         access=Access.READ,
         rate=RateClass.READ,
         handler=private_range,

@@ -146,7 +146,7 @@ class Publisher:
 
     def mark_stale(self, kinds: set[IndicatorType]) -> None:
         """Notes that lists of these types have changed: those that are no default are rendered when asked for."""
-        self._stale |= {wanted for wanted in self._other if wanted.type in kinds}
+        self._stale |= {wanted for wanted in (*self._other, *self._building) if wanted.type in kinds}
 
     async def save(self) -> int:
         """Stores the default bodies that changed since they were stored; gives how many."""
