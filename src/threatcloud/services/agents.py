@@ -46,7 +46,7 @@ class Agents:
             raise NotFound("no package has been published yet")
         since = await self._known(current_version)
         if delta and since is not None:
-            changes = await self._store.scan(lambda db: feeds.changes_between(db, since.seq, release.seq))
+            changes = await self._store.scan(lambda db: feeds.changes_between(db, since.seq, release.seq, netted=False))
             return Package(release.version, False, _by_type(changes.added), _by_type(changes.removed))
         whole = await self._whole_lists(release)
         return Package(release.version, since is None, whole, _by_type([]) if delta else None)

@@ -116,7 +116,7 @@ class Publisher:
         before = await self._store.read(lambda db: feeds.find_release(db, since)) if is_version(since) else None
         if now is None or before is None:
             raise Gone(f"there is no delta since {since}; load the whole list, whose X-Feed-Version names a version")
-        changes = await self._store.scan(lambda db: feeds.changes_between(db, before.seq, now.seq))
+        changes = await self._store.scan(lambda db: feeds.changes_between(db, before.seq, now.seq, netted=False))
         added = [value for type_, value in changes.added if type_ == kind]
         removed = [value for type_, value in changes.removed if type_ == kind]
         return now.version, plain_delta(kind, (before.version, now.version), added, removed)

@@ -137,8 +137,12 @@ class Membership(NamedTuple):
     removed: list[tuple[str, str]]
 
 
-def changes_between(db: Connection, after_seq: int, to_seq: int) -> Membership:
-    """(type, value) of what entered and what left the default lists after one change and up to another."""
+def changes_between(db: Connection, after_seq: int, to_seq: int, *, netted: bool = True) -> Membership:
+    """(type, value) of what entered and what left the default lists after one change and up to another.
+
+    Without ``netted`` also what came and went again: a list may hold a little more than its release says, and who
+    goes on from such a list must be told that it is gone.
+    """
     rows = db.rows(
         "SELECT i.type, i.value, c.change, c.indicator FROM feed_change c JOIN indicator i ON i.pk = c.indicator "
         "WHERE c.seq > ? AND c.seq <= ? AND c.change IN ('listed', 'unlisted') ORDER BY c.seq",
@@ -149,7 +153,7 @@ def changes_between(db: Connection, after_seq: int, to_seq: int) -> Membership:
     for code, value, change, pk in rows:
         first.setdefault(pk, change)
         last[pk] = (change, _TYPES[code].value, value)
-    net = [(change, kind, value) for pk, (change, kind, value) in last.items() if first[pk] == change]
+    net = [(change, kind, value) for pk, (change, kind, value) in last.items() if not netted or first[pk] == change]
     return Membership(
         added=[(kind, value) for change, kind, value in net if change == LISTED],
         removed=[(kind, value) for change, kind, value in net if change == UNLISTED],
