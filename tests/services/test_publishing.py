@@ -339,9 +339,10 @@ def test_changes_are_published_by_themselves(published: System) -> None:
 
 def test_the_loop_survives_a_database_that_cannot_be_written(published: System) -> None:
     async def live() -> None:
-        loop = asyncio.create_task(RefreshLoop(published.publisher, published.store).run())
+        refresh = RefreshLoop(published.publisher, published.store)
         await published.reporting.submit([claim("91.240.118.9")], LOCAL_OPERATOR)
         await published.store.write(lambda tx: tx.db.run("PRAGMA query_only=on"))
+        loop = asyncio.create_task(refresh.run())
         await until_listed(published, "91.240.118.9")
         await asyncio.sleep(1.2 * REFRESH_S)
         assert not loop.done()
