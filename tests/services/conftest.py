@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.clock import Clock
 from threatcloud.bootstrap import make_screener
 from threatcloud.config import load_settings
 from threatcloud.domain.access import KeyEntry
@@ -22,18 +23,6 @@ from threatcloud.services.secrets import load_secret
 from threatcloud.storage import indicators
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import open_store
-
-NOW = 1_772_870_400_000  # 2026-03-07T08:00:00Z
-
-
-class Clock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
 
 
 class System:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.services.conftest import NOW, System
+from tests.clock import NOW
+from tests.services.conftest import System
 from threatcloud.domain.access import ALL_SCOPES, KEY_PREFIX, KeyEntry, KeyInfo, Scope, parse_key_entry
 from threatcloud.domain.errors import Conflict, NotFound
 from threatcloud.domain.report import Role

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.services.conftest import NOW, System, claim
+from tests.clock import NOW
+from tests.services.conftest import System, claim
 from threatcloud.domain.errors import Conflict, InvalidInput, NotFound, Problem
-from threatcloud.domain.indicator import IndicatorType, indicator_key, public_id
+from threatcloud.domain.indicator import MAX_VALUE_BYTES, IndicatorType, indicator_key, public_id
 from threatcloud.domain.report import CATEGORIES, Severity, SightingKind
 from threatcloud.domain.times import HOUR_MS, iso
 from threatcloud.services.access import LOCAL_OPERATOR, caller_without_key
@@ -17,7 +18,6 @@ from threatcloud.services.intake import (
     MAX_METADATA_BYTES,
     MAX_METADATA_DEPTH,
     MAX_RELATED,
-    MAX_VALUE_BYTES,
     TLP_LABELS,
     Claim,
     Intake,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.services.conftest import NOW, System
+from tests.clock import NOW
+from tests.services.conftest import System
 from threatcloud.domain.evidence import voices_of
 from threatcloud.domain.reputation import UNKNOWN_REPUTATION, assess
 from threatcloud.domain.state import Status

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import zstandard
 
-from tests.services.conftest import NOW, System, claim
+from tests.clock import NOW
+from tests.services.conftest import System, claim
 from threatcloud.domain.errors import Gone
 from threatcloud.domain.feed import FeedList
 from threatcloud.domain.indicator import IndicatorType

@@ -7,24 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.clock import NOW, Clock
 from threatcloud.domain.indicator import Indicator, IndicatorType, indicator_key
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import indicators
 from threatcloud.storage.driver import Connection, Read, T, Transaction, Work
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Store, open_store
-
-NOW = 1_772_870_400_000  # 2026-03-07T08:00:00Z
-
-
-class Clock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
 
 
 class Database:

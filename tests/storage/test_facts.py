@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.storage.conftest import NOW, Database
+from tests.clock import NOW
+from tests.storage.conftest import Database
 from threatcloud.domain.evidence import Evidence, Listing
 from threatcloud.domain.report import Role, Severity, SightingKind
 from threatcloud.storage import facts

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.storage.conftest import NOW, Clock, Database, Make, make_state
+from tests.clock import NOW, Clock
+from tests.storage.conftest import Database, Make, make_state
 from threatcloud.domain.feed import next_version
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState, Status

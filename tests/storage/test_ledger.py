@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.storage.conftest import Clock, Database
+from tests.clock import Clock
+from tests.storage.conftest import Database
 from threatcloud.domain.audit import ACTIONS, GENESIS, AuditEntry, verify_chain
 from threatcloud.storage import ledger
 from threatcloud.storage.driver import Transaction

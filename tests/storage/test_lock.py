@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.conftest import Clock, Database
+from tests.clock import Clock
+from tests.storage.conftest import Database
 from threatcloud.storage.lock import DatabaseInUse, WriterLock
 from threatcloud.storage.store import open_store
 

@@ -7,7 +7,7 @@ import apsw
 import pytest
 import zstandard
 
-from tests.storage.conftest import Clock
+from tests.clock import Clock
 from threatcloud.domain.errors import Busy
 from threatcloud.storage.migrate import Migration, SchemaTooNew, migrate, migrations
 from threatcloud.storage.sqlite import check_database

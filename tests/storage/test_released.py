@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.storage.conftest import Clock, Database
+from tests.clock import Clock
+from tests.storage.conftest import Database
 from tests.storage.make_released import CLAIMS, FOLDER, SECRET
 from threatcloud.domain.access import Scope
 from threatcloud.domain.audit import verify_chain

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.storage.conftest import NOW, Database, make_state
+from tests.clock import NOW
+from tests.storage.conftest import Database, make_state
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED, IndicatorState, Status
 from threatcloud.domain.times import HOUR_MS, hour_of

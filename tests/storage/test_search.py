@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.storage.conftest import NOW, Database, make_state
+from tests.clock import NOW
+from tests.storage.conftest import Database, make_state
 from threatcloud.domain.address import is_network, packed, parse_network
 from threatcloud.domain.indicator import IndicatorType, canonical
 from threatcloud.domain.report import CATEGORIES

@@ -9,7 +9,8 @@ from itertools import pairwise
 import apsw
 import pytest
 
-from tests.storage.conftest import NOW, Clock, Database, Make, make_state
+from tests.clock import NOW, Clock
+from tests.storage.conftest import Database, Make, make_state
 from threatcloud.domain.errors import Busy
 from threatcloud.storage import feeds, ledger
 from threatcloud.storage.driver import Connection, StorageUnavailable, Transaction

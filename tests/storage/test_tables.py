@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.storage.conftest import NOW, Clock, Database, make_state
+from tests.clock import NOW, Clock
+from tests.storage.conftest import Database, make_state
 from threatcloud.domain.access import ALL_SCOPES, KeyInfo, Scope
 from threatcloud.domain.address import packed, parse_network
 from threatcloud.domain.indicator import IndicatorType, indicator_key

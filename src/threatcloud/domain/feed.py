@@ -41,26 +41,18 @@ WORDING: Final = {
 
 def plain_header(kind: IndicatorType, generated_at: int, entries: int) -> bytes:
     """The three comment lines a plain list begins with."""
-    wording = WORDING[kind]
-    lines = (
-        f"# Threat Cloud {wording.title} Blocklist",
-        f"# Generated: {iso(generated_at)}",
-        f"# Total: {entries} {wording.unit}",
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
+    return _plain(kind, f"# Generated: {iso(generated_at)}", f"# Total: {entries} {WORDING[kind].unit}")
 
 
 def plain_delta(kind: IndicatorType, versions: tuple[str, str], added: list[str], removed: list[str]) -> bytes:
     """What changed in a plain list: ``+`` and ``-`` lines after comment lines that name both versions."""
-    wording = WORDING[kind]
-    lines = (
-        f"# Threat Cloud {wording.title} Blocklist",
-        f"# From: {versions[0]}",
-        f"# To: {versions[1]}",
-        *(f"+{value}" for value in added),
-        *(f"-{value}" for value in removed),
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
+    changes = (*(f"+{value}" for value in added), *(f"-{value}" for value in removed))
+    return _plain(kind, f"# From: {versions[0]}", f"# To: {versions[1]}", *changes)
+
+
+def _plain(kind: IndicatorType, *lines: str) -> bytes:
+    """The title line of a list and what follows it."""
+    return "".join(f"{line}\n" for line in (f"# Threat Cloud {WORDING[kind].title} Blocklist", *lines)).encode()
 
 
 def is_version(text: str) -> bool:

@@ -5,9 +5,6 @@ route, caller, rate limit, scope, body, query, handler, coding, headers, figures
 It is a single Starlette route and no stack of middleware: each layer costs, and the order matters.
 """
 
-import itertools
-import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -32,19 +29,16 @@ from threatcloud.http.errors import answer_error, failure
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
 from threatcloud.http.protocol import SECURITY_HEADERS, ServerLimits
 from threatcloud.http.rate_limit import Allowance, RateLimiter
+from threatcloud.http.request_id import request_id as request_id_of
 from threatcloud.http.routes import Found, Route, RouteTable
 from threatcloud.services.access import LOCAL_OPERATOR
 
 _log = structlog.get_logger("http")
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 #: What the ledger enters in aggregate; a look-up in bulk is a POST and a read all the same.
 _READS: Final = frozenset({RateClass.READ, RateClass.FEED})
 _DISCARDED_BYTES: Final = ServerLimits().discard_bytes
 _NO_ALLOWANCE: Final = Allowance(0, 0, 0, 0)
-#: Request ids name this run of the server and count on: nothing secret, so no system call for randomness each time.
-_RUN: Final = secrets.token_hex(4)
-_numbers: Final = itertools.count(1)
 
 
 class Gateway(BaseRoute):
@@ -79,7 +73,7 @@ class Gateway(BaseRoute):
         """Answers one request, whatever happens."""
         started_s = time.perf_counter()
         headers = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id"))
+        request_id = request_id_of(headers.get(b"x-request-id"))
         exchange = _Exchange(scope, headers, request_id)
         try:
             answer = await self._answer(exchange, receive)
@@ -231,10 +225,6 @@ def _address(scope: Scope, trusted_proxies: Networks) -> str:
         return str(peer)
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     return client_address(peer, forwarded.decode("latin-1"), trusted_proxies)
-
-
-def _request_id(sent: bytes | None) -> str:
-    return sent.decode("ascii") if sent and _REQUEST_ID.match(sent) else f"{_RUN}-{next(_numbers):x}"
 
 
 def _route_for(found: Found, method: str) -> Route | None:

@@ -8,8 +8,6 @@ the server's periodic sweep, measures how long that lasts (so they come up to tw
 """
 
 import asyncio
-import re
-import secrets
 import urllib.parse
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,13 +22,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from threatcloud.http.errors import failure
 from threatcloud.http.joining import JoiningWriter
+from threatcloud.http.request_id import request_id
 
 SECURITY_HEADERS: Final[list[tuple[bytes, bytes]]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-_SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADERS_TOO_LARGE: Final = (431, "headers_too_large", "The request's headers are too many or too large.")
 _TIMED_OUT: Final = (408, "request_timeout", "The request did not arrive in time.")
 
@@ -90,7 +88,7 @@ class Refusal(Exception):
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The client's ``X-Request-Id`` where it is a sane one (1 to 64 of ``A-Za-z0-9._-``), else a new one."""
     sent = next((value for name, value in headers if name == b"x-request-id"), b"")
-    return sent.decode("ascii") if _SANE_REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+    return request_id(sent)
 
 
 def _refusal(error: httptools.HttpParserError) -> Refusal:

@@ -30,7 +30,6 @@ from threatcloud.services.screening import Screener
 T = TypeVar("T")
 R = TypeVar("R")
 
-MAX_VALUE_BYTES: Final = 8 * 1024
 MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_METADATA_DEPTH: Final = 8
 MAX_RELATED: Final = 100
