@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from bench import machine, processes, values
 KEY = "bench-key-0123456789"
 ROUNDS = 3
 FRESH = 100_000
+_PER_CONNECTION = {"date", "connection"}
 _LOOKUPS = """
 local paths = {{}}
 for line in io.lines("{paths}") do paths[#paths + 1] = line end
@@ -92,32 +95,49 @@ def measure_lookups(folder: Path, known: list[str], port: int, seconds: int, pid
     paths.write_text("\n".join(f"/api/iocs/{value}" for value in known) + "\n", "utf-8")
     script = folder / "lookups.lua"
     script.write_text(_LOOKUPS.format(paths=paths, key=KEY), "utf-8")
-    body = folder / "body.json"
-    body.write_bytes(fetch(port, f"/api/iocs/{known[0]}"))
-    floor_port = processes.free_port()
-    rates: list[float] = []
-    floors: list[float] = []
-    ratios: list[float] = []
-    slow: list[float] = []
+    body, headers = fetch(port, f"/api/iocs/{known[0]}")
+    bare = {name: headers[name] for name in ("content-type", "content-length")}
+    loads: dict[str, list[processes.Load]] = {"look-up": [], "same bytes": [], "same body": []}
     cpu_us: list[float] = []
-    with processes.pinned(["-m", "bench.floor", str(body), str(floor_port)], floor_port):
+    with (
+        floor_server(folder / "floor", body, headers) as same_bytes,
+        floor_server(folder / "bare", body, bare) as same_body,
+    ):
         for _ in range(ROUNDS):
-            floor = processes.wrk(floor_port, script, seconds)
+            loads["same bytes"].append(processes.wrk(same_bytes, script, seconds))
+            loads["same body"].append(processes.wrk(same_body, script, seconds))
             before_s = machine.cpu_s(pid)
             load = processes.wrk(port, script, seconds)
             cpu_us.append((machine.cpu_s(pid) - before_s) / (load.requests_a_second * seconds) * 1e6)
             assert load.errors == 0, "some look-ups failed"
-            rates.append(load.requests_a_second)
-            floors.append(floor.requests_a_second)
-            ratios.append(load.requests_a_second / floor.requests_a_second)
-            slow.append(load.p99_ms / floor.p99_ms)
+            loads["look-up"].append(load)
+    rates = {name: [load.requests_a_second for load in found] for name, found in loads.items()}
+    slow = [load.p99_ms / floor.p99_ms for load, floor in zip(loads["look-up"], loads["same bytes"], strict=True)]
     return {
-        "floor, requests/s": round(statistics.median(floors)),
-        "look-up, requests/s": round(statistics.median(rates)),
-        "look-up, ratio to floor": round(statistics.median(ratios), 3),
+        "floor (same bytes), requests/s": round(statistics.median(rates["same bytes"])),
+        "floor (same body, 2 headers), requests/s": round(statistics.median(rates["same body"])),
+        "look-up, requests/s": round(statistics.median(rates["look-up"])),
+        "look-up, ratio to floor (same bytes)": median_ratio(rates["look-up"], rates["same bytes"]),
+        "look-up, ratio to floor (same body)": median_ratio(rates["look-up"], rates["same body"]),
         "look-up, p99 ratio to floor": round(statistics.median(slow), 2),
         "look-up, CPU us": round(statistics.median(cpu_us), 1),
     }
+
+
+def median_ratio(rates: list[float], floors: list[float]) -> float:
+    """The median over the rounds."""
+    return round(statistics.median(rate / floor for rate, floor in zip(rates, floors, strict=True)), 3)
+
+
+@contextmanager
+def floor_server(folder: Path, body: bytes, headers: dict[str, str]) -> Iterator[int]:
+    """A floor that answers this; gives its port."""
+    folder.mkdir()
+    (folder / "body").write_bytes(body)
+    (folder / "headers.json").write_text(json.dumps(headers), "utf-8")
+    port = processes.free_port()
+    with processes.pinned(["-m", "bench.floor", str(folder), str(port)], port):
+        yield port
 
 
 def measure_import(fresh: Path, environment: dict[str, str], pid: int) -> tuple[float, dict[str, float], float]:
@@ -134,11 +154,12 @@ def importing(path: Path, environment: dict[str, str]) -> dict[str, Any]:
     return dict(json.loads(answer.stdout))
 
 
-def fetch(port: int, path: str) -> bytes:
-    """One answer of the server."""
+def fetch(port: int, path: str) -> tuple[bytes, dict[str, str]]:
+    """One answer of the server: its body, and its headers but the date (which every server sets itself)."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
-        return bytes(answer.read())
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return bytes(answer.read()), {name: value for name, value in headers.items() if name not in _PER_CONNECTION}
 
 
 if __name__ == "__main__":

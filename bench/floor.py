@@ -1,15 +1,17 @@
 """The floor: a bare ASGI function on the same server that answers the same bytes, whatever is asked."""
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from threatcloud.http.serve import run_server
 
 
-def make_floor(body: bytes) -> Any:
+def make_floor(body: bytes, fields: Mapping[str, str]) -> Any:
     """The function."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -25,7 +27,8 @@ def make_floor(body: bytes) -> Any:
 
 
 if __name__ == "__main__":
-    floor = make_floor(Path(sys.argv[1]).read_bytes())
+    folder = Path(sys.argv[1])
+    floor = make_floor((folder / "body").read_bytes(), json.loads((folder / "headers.json").read_text("utf-8")))
     sys.exit(
         run_server(
             floor,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from starlette.routing import Router
+from starlette.types import ASGIApp
 
 from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
@@ -88,7 +88,7 @@ class Node:
         """Writes what waits and closes the store."""
         self.services.store.close()
 
-    def local_app(self) -> Router:
+    def local_app(self) -> ASGIApp:
         """The application of the local socket, for this process to call itself."""
         return make_local_app(self.services)
 
@@ -224,7 +224,7 @@ def tune_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def make_server_app(node: Node) -> Router:
+def make_server_app(node: Node) -> ASGIApp:
     """The application of a server, whose lifespan publishes, runs the jobs, and drains the writer at the end."""
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from threatcloud.cli.connect import Api, Refused, patiently
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.frames import HEAD, Frame, ReadJob, Rejected
 from threatcloud.cli.output import Json, note, print_json
-from threatcloud.cli.progress import progress
+from threatcloud.cli.progress import Report, progress
 from threatcloud.cli.summary import RejectsFile, Tally
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES, Severity, check_source
@@ -30,7 +31,12 @@ _AHEAD_BYTES: Final = 512 * 1024
 
 
 class Sink(Protocol):
-    """Where bodies go. ``store`` gives what became of the values and which the other side refused."""
+    """Where bodies go, ``in_flight`` at a time.
+
+    ``store`` gives what became of the values and which the other side refused.
+    """
+
+    in_flight: int
 
     async def begin(self) -> dict[str, str]: ...
     async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]: ...
@@ -38,7 +44,12 @@ class Sink(Protocol):
 
 
 class LocalSink:
-    """The database of this machine, by whichever process has it open: rows come prepared and are stored in chunks."""
+    """The database of this machine, by whichever process has it open: rows come prepared and are stored in chunks.
+
+    Chunks that wait together are committed together, which is worth a third of the time.
+    """
+
+    in_flight = 8
 
     def __init__(self, api: Api, run: str, source: str, stop: asyncio.Event) -> None:
         self._api = api
@@ -62,6 +73,8 @@ class LocalSink:
 
 class RemoteSink:
     """A server elsewhere: each batch is a report, which the same Idempotency-Key keeps from counting twice in a day."""
+
+    in_flight = 1
 
     def __init__(self, api: Api, stop: asyncio.Event) -> None:
         self._api = api
@@ -163,22 +176,67 @@ async def frames(process: Process, stop: asyncio.Event) -> AsyncIterator[tuple[F
             return
 
 
+class Pipeline:
+    """Bodies on their way to the sink, settled in the order they were read."""
+
+    def __init__(self, sink: Sink, tally: Tally, rejects: RejectsFile, show: Report) -> None:
+        self._sink = sink
+        self._tally = tally
+        self._rejects = rejects
+        self._show = show
+        self._waiting: deque[tuple[Frame, asyncio.Task[tuple[dict[str, int], list[Rejected]]] | None]] = deque()
+
+    async def send(self, frame: Frame, body: bytes) -> None:
+        """Sends a body on, once there is room for it."""
+        while len(self._waiting) >= self._sink.in_flight:
+            await self._settle()
+        self._waiting.append((frame, asyncio.create_task(self._sink.store(body)) if body else None))
+
+    async def settle_all(self) -> None:
+        """Waits for every body that is on its way. Raises the first failure, with all that was stored counted."""
+        failure: CommandFailed | None = None
+        while self._waiting:
+            try:
+                await self._settle()
+            except CommandFailed as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def abandon(self) -> None:
+        """Waits for nothing any more."""
+        for _, task in self._waiting:
+            if task is not None:
+                task.cancel()
+        self._waiting.clear()
+
+    async def _settle(self) -> None:
+        frame, task = self._waiting.popleft()
+        stored, refused = await task if task is not None else ({}, [])
+        self._tally.add(frame, stored)
+        for found in (frame.rejects, refused):
+            self._tally.reject(found)
+            self._rejects.write(found)
+        self._show(self._tally, frame.bytes_read, frame.bytes_total)
+
+
 async def transfer(sink: Sink, job: ReadJob, tally: Tally, rejects: RejectsFile, stop: asyncio.Event) -> str | None:
     """Moves everything from the file to the sink, or until ``stop``; gives why the reading ended early, or None."""
     screening = await sink.begin()
     async with reading(msgspec.structs.replace(job, screening=screening)) as process:
         with progress(Path(job.file).name) as show, interruptible(stop, process):
-            async for frame, body in frames(process, stop):
-                if not tally.lines:
+            pipeline = Pipeline(sink, tally, rejects, show)
+            try:
+                async for frame, body in frames(process, stop):
                     tally.start_clock()
-                if frame.error is not None:
-                    return frame.error
-                stored, refused = await sink.store(body) if body else ({}, [])
-                tally.add(frame, stored)
-                for found in (frame.rejects, refused):
-                    tally.reject(found)
-                    rejects.write(found)
-                show(tally, frame.bytes_read, frame.bytes_total)
+                    if frame.error is not None:
+                        return frame.error
+                    await pipeline.send(frame, body)
+            except asyncio.CancelledError:
+                pipeline.abandon()
+                raise
+            finally:
+                await pipeline.settle_all()
     return None
 
 

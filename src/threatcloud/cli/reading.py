@@ -38,7 +38,7 @@ from threatcloud.services.recording import Prepared
 from threatcloud.services.reporting import MAX_BATCH
 
 #: A body stays under the limit of the route it is sent to, with room for the row that goes over.
-MAX_CHUNK_BYTES: Final = 8 * 1024 * 1024
+MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
 MAX_REPORT_BYTES: Final = 900 * 1024
 _encode: Final = msgspec.json.Encoder().encode
 _WANTS: Final = wants_of(ThreatItem)

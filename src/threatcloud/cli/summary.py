@@ -30,11 +30,13 @@ class Tally:
         self.rejected: Counter[str] = Counter()
         self.rejects_file: Path | None = None
         self.interrupted = False
-        self._started_s = self._reading_s = time.monotonic()
+        self._started_s = time.monotonic()
+        self._reading_s: float | None = None
 
     def start_clock(self) -> None:
-        """The reading begins now: what came before, lists to be loaded, is not counted into the rate."""
-        self._reading_s = time.monotonic()
+        """The reading has begun by now: what came before, lists to be loaded, is not counted into the rate."""
+        if self._reading_s is None:
+            self._reading_s = time.monotonic()
 
     def add(self, frame: Frame, stored: dict[str, int]) -> None:
         """Adds a chunk once it is stored."""
@@ -60,7 +62,7 @@ class Tally:
     @property
     def reading_seconds(self) -> float:
         """Since the first line was read; never 0."""
-        return max(time.monotonic() - self._reading_s, 0.001)
+        return max(time.monotonic() - (self._reading_s or self._started_s), 0.001)
 
     @property
     def values_per_second(self) -> int:

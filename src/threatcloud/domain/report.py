@@ -24,7 +24,7 @@ class Severity(IntEnum):
     @property
     def word(self) -> str:
         """The lower-case word of the contract."""
-        return self.name.lower()
+        return _SEVERITY_WORDS[self]
 
     @classmethod
     def of(cls, word: str) -> "Severity":
@@ -33,6 +33,9 @@ class Severity(IntEnum):
             return cls[word.upper()]
         except KeyError:
             raise ValueError("must be one of low, medium, high, critical") from None
+
+
+_SEVERITY_WORDS: Final = {severity: severity.name.lower() for severity in Severity}
 
 
 class SightingKind(StrEnum):

@@ -17,10 +17,13 @@ def iso(time_ms: int) -> str:
     """``2026-03-07T08:15:00.000Z`` for UTC milliseconds."""
     days, in_day_ms = divmod(time_ms, DAY_MS)
     minutes, in_minute_ms = divmod(in_day_ms, MINUTE_MS)
-    return f"{_date(days)}T{_CLOCK[minutes]}:{in_minute_ms // 1000:02d}.{in_minute_ms % 1000:03d}Z"
+    seconds, ms = divmod(in_minute_ms, SECOND_MS)
+    return f"{_date(days)}T{_CLOCK[minutes]}:{_SIXTIETHS[seconds]}.{_THOUSANDTHS[ms]}Z"
 
 
-_CLOCK: Final = tuple(f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60))
+_SIXTIETHS: Final = tuple(f"{number:02d}" for number in range(60))
+_THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
+_CLOCK: Final = tuple(f"{hour}:{minute}" for hour in _SIXTIETHS[:24] for minute in _SIXTIETHS)
 
 
 @lru_cache(maxsize=4096)

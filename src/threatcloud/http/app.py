@@ -2,17 +2,17 @@
 
 route, caller, rate limit, scope, body, query, handler, coding, headers, figures.
 
-It is a single Starlette route and no stack of middleware: each layer costs, and the order matters.
+It is one ASGI application and no stack of middleware: each layer costs, and the order matters.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import structlog
 from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute, Match, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from threatcloud.config import Networks
@@ -21,27 +21,24 @@ from threatcloud.domain.errors import DomainError, RateLimited, TooLarge, Unauth
 from threatcloud.http import metrics
 from threatcloud.http.answer import Answer
 from threatcloud.http.auth import Gate, client_address
-from threatcloud.http.compression import MIN_BYTES, choose_coding, compress
 from threatcloud.http.context import Services
-from threatcloud.http.cors import cors_headers, preflight
-from threatcloud.http.endpoint import Access, Call, RateClass
+from threatcloud.http.cors import preflight
+from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.errors import answer_error, failure
+from threatcloud.http.exchange import Exchange
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
-from threatcloud.http.protocol import SECURITY_HEADERS, ServerLimits
-from threatcloud.http.rate_limit import Allowance, RateLimiter
+from threatcloud.http.rate_limit import RateLimiter
 from threatcloud.http.request_id import request_id as request_id_of
-from threatcloud.http.routes import Found, Route, RouteTable
+from threatcloud.http.routes import Found, RouteTable
+from threatcloud.http.sending import Sender
 from threatcloud.services.access import LOCAL_OPERATOR
 
 _log = structlog.get_logger("http")
-_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 #: What the ledger enters in aggregate; a look-up in bulk is a POST and a read all the same.
 _READS: Final = frozenset({RateClass.READ, RateClass.FEED})
-_DISCARDED_BYTES: Final = ServerLimits().discard_bytes
-_NO_ALLOWANCE: Final = Allowance(0, 0, 0, 0)
 
 
-class Gateway(BaseRoute):
+class Gateway:
     """Answers every HTTP request.
 
     With ``local`` it serves the socket that only this machine's operator can open: every call is the operator's,
@@ -62,19 +59,16 @@ class Gateway(BaseRoute):
             RateClass.WRITE: settings.rate_limit_write,
             RateClass.FEED: settings.rate_limit_feed,
         }
-        self._is_tls = settings.tls_cert is not None
+        self._sender = Sender(settings.cors_origins, is_tls=settings.tls_cert is not None)
+        self._trusted_proxies = settings.trusted_proxies
         self._logs_requests = settings.log_level == "debug"
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Everything HTTP is ours."""
-        return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, whatever happens."""
         started_s = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id"))
-        exchange = _Exchange(scope, headers, request_id)
+        exchange = Exchange(scope, headers, request_id)
         try:
             answer = await self._answer(exchange, receive)
         except DomainError as error:
@@ -88,7 +82,7 @@ class Gateway(BaseRoute):
             )
         if answer.status >= 400 and exchange.leaves_much_unread():
             answer.headers["Connection"] = "close"  # said, so that no client sends its next request into the end
-        await self._send(exchange, answer, send)
+        await self._sender.send(exchange, answer, send)
         seconds = time.perf_counter() - started_s
         self._services.requests.note(exchange.route_name, exchange.method, answer.status, seconds)
         if not self._logs_requests:
@@ -103,34 +97,36 @@ class Gateway(BaseRoute):
             address=exchange.address,
         )
 
-    async def _answer(self, exchange: "_Exchange", receive: Receive) -> Answer:
+    async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
         services, scope = self._services, exchange.scope
-        exchange.address = _address(scope, services.settings.trusted_proxies)
+        exchange.address = _address(scope, self._trusted_proxies)
         found = self._table.find(scope["raw_path"])
         if found is None:
             return self._no_route(exchange)
-        route = _route_for(found, exchange.method)
+        method = exchange.method
+        route = found.routes.get("GET" if method == "HEAD" else method)
         if route is None:
             return self._wrong_method(exchange, found)
-        exchange.route_name = route.endpoint.path
-        caller = self._admit(exchange, route)
+        endpoint = route.endpoint
+        exchange.route_name = endpoint.path
+        caller = self._admit(exchange, endpoint)
         call = Call(services, caller, exchange.headers, exchange.request_id)
         call.params = found.params
         call.query = route.query.read(scope["query_string"])
         if route.body is not None:
-            call.raw_body = await _read_body(exchange.headers, receive, route.endpoint.max_body_bytes)
+            call.raw_body = await _read_body(exchange.headers, receive, endpoint.max_body_bytes)
             exchange.has_read_body = True
             call.body = route.body.read(call.raw_body)
-        answer = await route.endpoint.handler(call)
-        if route.endpoint.access is not Access.OPEN and route.endpoint.rate in _READS:
-            services.auditing.note_read(route.endpoint.path, caller)
+        answer = await endpoint.handler(call)
+        if endpoint.access is not Access.OPEN and endpoint.rate in _READS:
+            services.auditing.note_read(endpoint.path, caller)
         return answer
 
-    def _admit(self, exchange: "_Exchange", route: Route) -> Caller:
+    def _admit(self, exchange: Exchange, endpoint: Endpoint) -> Caller:
         """The caller, once its key, its rate and its scope are in order."""
         if self._local:
             return LOCAL_OPERATOR
-        endpoint, now_s = route.endpoint, time.monotonic()
+        now_s = time.monotonic()
         try:
             caller = self._gate.identify(exchange.headers, endpoint.access, exchange.address, self._services.clock())
         except Unauthenticated:
@@ -144,7 +140,7 @@ class Gateway(BaseRoute):
         self._gate.authorise(caller, endpoint.access)
         return caller
 
-    def _take(self, exchange: "_Exchange", rate_class: str, key: str, now_s: float) -> None:
+    def _take(self, exchange: Exchange, rate_class: str, key: str, now_s: float) -> None:
         if self._local:
             return
         limit = self._limits.get(rate_class, self._services.settings.rate_limit_anonymous)  # type: ignore[call-overload]
@@ -156,11 +152,11 @@ class Gateway(BaseRoute):
                 allowance.retry_after_s,
             )
 
-    def _no_route(self, exchange: "_Exchange") -> Answer:
+    def _no_route(self, exchange: Exchange) -> Answer:
         self._take(exchange, "anonymous", "", time.monotonic())
         return failure(404, "not_found", "There is no such route; GET /openapi.json lists them.", exchange.request_id)
 
-    def _wrong_method(self, exchange: "_Exchange", found: Found) -> Answer:
+    def _wrong_method(self, exchange: Exchange, found: Found) -> Answer:
         methods = sorted(found.routes.keys() | ({"HEAD"} if "GET" in found.routes else set()))
         origins = self._services.settings.cors_origins
         if exchange.method == "OPTIONS" and (answer := preflight(exchange.headers, origins, methods)):
@@ -168,54 +164,6 @@ class Gateway(BaseRoute):
         self._take(exchange, "anonymous", "", time.monotonic())
         message = f"{exchange.method} is not possible here; {', '.join(methods)} is."
         return failure(405, "method_not_allowed", message, exchange.request_id, (), {"Allow": ", ".join(methods)})
-
-    async def _send(self, exchange: "_Exchange", answer: Answer, send: Send) -> None:
-        body = answer.body
-        raw = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
-        has_content = answer.status not in {204, 304}
-        if has_content:
-            raw.append((b"content-type", answer.media.encode()))
-        coding = answer.coding
-        if coding is None and len(body) > MIN_BYTES:
-            coding = choose_coding(exchange.headers.get(b"accept-encoding", b"").decode("latin-1"))
-            body = compress(body, coding) if coding != "identity" else body
-            raw.append((b"vary", b"accept-encoding"))
-        if coding is not None and coding != "identity" and has_content:
-            raw.append((b"content-encoding", coding.encode()))
-        if has_content:
-            raw.append((b"content-length", str(len(body)).encode()))
-        raw.append((b"x-request-id", exchange.request_id.encode()))
-        raw += _rate_headers(exchange.allowance)
-        own = {name for name, _ in raw} if answer.headers else ()
-        raw += [header for header in SECURITY_HEADERS if header[0] not in own]
-        raw += cors_headers(exchange.headers, self._services.settings.cors_origins)
-        if self._is_tls:
-            raw.append(_HSTS)
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
-
-
-class _Exchange:
-    """One request on its way through."""
-
-    __slots__ = ("address", "allowance", "has_read_body", "headers", "method", "request_id", "route_name", "scope")
-
-    def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
-        self.scope = scope
-        self.headers = headers
-        self.request_id = request_id
-        self.method: str = scope["method"]
-        self.address = ""
-        self.route_name = "(none)"
-        self.allowance = _NO_ALLOWANCE
-        self.has_read_body = False
-
-    def leaves_much_unread(self) -> bool:
-        """Whether more of the body may be on its way than the protocol discards to keep the connection."""
-        if self.has_read_body:
-            return False
-        length = self.headers.get(b"content-length", b"0")
-        return b"transfer-encoding" in self.headers or int(length) > _DISCARDED_BYTES
 
 
 def _address(scope: Scope, trusted_proxies: Networks) -> str:
@@ -225,20 +173,6 @@ def _address(scope: Scope, trusted_proxies: Networks) -> str:
         return str(peer)
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     return client_address(peer, forwarded.decode("latin-1"), trusted_proxies)
-
-
-def _route_for(found: Found, method: str) -> Route | None:
-    return found.routes.get("GET" if method == "HEAD" else method)
-
-
-def _rate_headers(allowance: Allowance) -> list[tuple[bytes, bytes]]:
-    if not allowance.limit:
-        return []
-    return [
-        (b"ratelimit-limit", str(allowance.limit).encode()),
-        (b"ratelimit-remaining", str(allowance.remaining).encode()),
-        (b"ratelimit-reset", str(allowance.reset_s).encode()),
-    ]
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
@@ -278,12 +212,12 @@ def make_metrics_app(services: Services) -> ASGIApp:
     return app
 
 
-def make_local_app(services: Services) -> Router:
+def make_local_app(services: Services) -> ASGIApp:
     """The ASGI application of the local socket."""
-    return Router(routes=[Gateway(services, local=True)], redirect_slashes=False)
+    return Gateway(services, local=True)
 
 
-def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> Router:
+def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> ASGIApp:
     """The ASGI application: the gateway, and a lifespan that starts and stops what runs beside requests."""
 
     @asynccontextmanager
@@ -291,4 +225,9 @@ def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextMana
         async with lifespan():
             yield
 
-    return Router(routes=[Gateway(services)], lifespan=run, redirect_slashes=False)
+    gateway, beside = Gateway(services), Router(lifespan=run)
+
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (gateway if scope["type"] == "http" else beside)(scope, receive, send)
+
+    return app

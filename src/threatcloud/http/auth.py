@@ -66,14 +66,14 @@ class Gate:
 
     def __init__(self, ring: KeyRing, *, public_read: bool, anonymous_upload: bool) -> None:
         self._ring = ring
-        self._public_read = public_read
-        self._anonymous_upload = anonymous_upload
+        #: What needs no key here.
+        self._free = {Access.OPEN, *(_PUBLIC if public_read else ()), *([Access.REPORT] if anonymous_upload else ())}
 
     def identify(self, headers: Mapping[bytes, bytes], access: Access, address: str, now: int) -> Caller:
         """The caller; Unauthenticated when a key is sent that is none, or none is sent where one is needed."""
         authorization = headers.get(b"authorization")
         if authorization is None:
-            if self._is_free(access):
+            if access in self._free:
                 return caller_without_key(address)
             raise Unauthenticated("an API key is needed: send it as Authorization: Bearer KEY")
         if access is Access.OPEN:
@@ -83,21 +83,13 @@ class Gate:
             raise Unauthenticated("this API key is unknown, expired or revoked")
         caller = caller_with_key(info, address)
         # Where no key is needed, one that lacks the scope gives no rights and lends no weight.
-        is_anyone = self._is_free(access) and not caller.may(_SCOPES[access])
+        is_anyone = access in self._free and not caller.may(_SCOPES[access])
         return caller_without_key(address) if is_anyone else caller
 
     def authorise(self, caller: Caller, access: Access) -> None:
         """Forbidden when the caller lacks the scope of the route."""
-        if self._is_free(access):
-            return
-        scope = _SCOPES[access]
-        if not caller.may(scope):
-            raise Forbidden(f"this API key lacks the scope {scope.value}")
-
-    def _is_free(self, access: Access) -> bool:
-        if access is Access.OPEN:
-            return True
-        return (self._public_read and access in _PUBLIC) or (self._anonymous_upload and access is Access.REPORT)
+        if access not in self._free and not caller.may(_SCOPES[access]):
+            raise Forbidden(f"this API key lacks the scope {_SCOPES[access].value}")
 
     def _find(self, authorization: bytes, access: Access, now: int) -> KeyInfo | None:
         scheme, _, value = authorization.decode("latin-1").partition(" ")

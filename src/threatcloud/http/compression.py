@@ -7,6 +7,7 @@ from typing import Final
 import zstandard
 
 MIN_BYTES: Final = 1024
+IDENTITY: Final = "identity"
 CODINGS: Final = ("zstd", "gzip")
 _GZIP_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 1
@@ -25,11 +26,13 @@ def choose_coding(accept_encoding: str) -> str:
             weights[name.strip()] = 0.0
     anything = weights.get("*", 0.0)
     best = max(CODINGS, key=lambda coding: weights.get(coding, anything))
-    return best if weights.get(best, anything) > 0 else "identity"
+    return best if weights.get(best, anything) > 0 else IDENTITY
 
 
 def compress(body: bytes, coding: str) -> bytes:
     """The body in a coding."""
+    if coding == IDENTITY:
+        return body
     if coding == "zstd":
         return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(body)
     return gzip.compress(body, _GZIP_LEVEL, mtime=0)

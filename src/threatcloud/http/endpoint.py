@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 1024 * 1024
 
 
-class Access(Enum):
+class Access(StrEnum):
     """Who may call a route (contract 1.1)."""
 
     OPEN = "open"

@@ -9,9 +9,10 @@ the server's periodic sweep, measures how long that lasts (so they come up to tw
 
 import asyncio
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import CORO_CREATED, getcoroutinestate
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final, cast
@@ -103,8 +104,32 @@ def _refusal(error: httptools.HttpParserError) -> Refusal:
     return Refusal(400, "bad_request", f"The request is not valid HTTP: {error}.")
 
 
+@lru_cache(maxsize=4)
+def _lines_of(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The lines of the headers every answer has; they change once a second, with the date."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+#: Where an app finds how to answer at once in its scope.
+AT_ONCE: Final = "threatcloud.at_once"
+#: Takes status, header lines and body of a whole answer; whether it was sent (if not, it has to go by ``send``).
+AnswerAtOnce = Callable[[int, bytes, bytes], bool]
+
+
 class Cycle(RequestResponseCycle):
     """One request and its answer; an app that fails without answering gets the envelope, too."""
+
+    def at_once(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Sends a whole answer with its length declared, unless the client is slow to read or the connection ends."""
+        if self.flow.write_paused or self.disconnected or not self.keep_alive or b"connection: close" in lines:
+            return False
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"%b%b%b\r\n" % (STATUS_LINE[status], _lines_of(tuple(self.default_headers)), lines))
+        self.transport.write(body)
+        self.message_event.set()
+        self.on_response()
+        return True
 
     async def send_500_response(self) -> None:
         request_id = request_id_of(self.scope["headers"])
@@ -266,6 +291,8 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=keep_alive and version == "1.1",
             on_response=self.on_response_complete,
         )
+        if version == "1.1":
+            self.scope[AT_ONCE] = cycle.at_once  # type: ignore[typeddict-unknown-key]
         if self._busy():
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
@@ -300,6 +327,9 @@ class HttpProtocol(HttpToolsProtocol):
         return head
 
     def on_response_complete(self) -> None:
+        if self._active is not None:
+            # Scope and cycle would hold each other until the collector comes, and it would come often.
+            self._active.scope.pop(AT_ONCE, None)  # type: ignore[typeddict-item]
         self.server_state.total_requests += 1
         if self.transport.is_closing() or (self._phase == _DEAF and self._last_words is None):
             return

@@ -48,25 +48,40 @@ class _Node:
 
 
 class RouteTable:
-    """Finds routes: whole paths in one look-up, patterns segment by segment, before anything is percent-decoded."""
+    """Finds routes before anything is percent-decoded: by the whole path, by a literal stem, or by segment."""
 
     def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
         self._exact: dict[bytes, Found] = {}
+        #: The nodes whose next segment is the variable last one of a path that is literal up to there.
+        self._stems: dict[bytes, _Node] = {}
         self._root = _Node()
         for endpoint in endpoints:
-            node = self._root
-            for segment in endpoint.segments:
-                node = _step(node, segment)
+            node = self._node(endpoint.segments)
             route = Route(endpoint, QueryReader(endpoint.query), BodyReader(endpoint.body) if endpoint.body else None)
             node.routes[endpoint.method] = route
             if "{" not in endpoint.path:
                 self._exact[endpoint.path.encode()] = Found(node.routes, {})
+            stem, _, last = endpoint.path.rpartition("/")
+            if last.startswith("{") and "{" not in stem:
+                self._stems[stem.encode()] = self._node(endpoint.segments[:-1])
+
+    def _node(self, segments: tuple[str, ...]) -> _Node:
+        node = self._root
+        for segment in segments:
+            node = _step(node, segment)
+        return node
 
     def find(self, raw_path: bytes) -> Found | None:
         """Where an undecoded path leads, or None; InvalidInput when a segment does not decode."""
         found = self._exact.get(raw_path)
         if found is not None:
             return found
+        stem, _, last = raw_path.rpartition(b"/")
+        known = self._stems.get(stem)
+        if known is not None and last and last not in known.literals:
+            variable = known.variable
+            assert variable is not None
+            return Found(variable.routes, {variable.name: _decode(variable.name, last)})
         node, params = self._root, {}
         for segment in raw_path.split(b"/")[1:]:
             following = node.literals.get(segment)
@@ -89,6 +104,6 @@ def _step(node: _Node, segment: str) -> _Node:
 
 def _decode(name: str, segment: bytes) -> str:
     try:
-        return unquote_to_bytes(segment).decode("utf-8")
+        return (unquote_to_bytes(segment) if b"%" in segment else segment).decode("utf-8")
     except UnicodeDecodeError:
         raise invalid(name, "is not UTF-8 when percent-decoded") from None

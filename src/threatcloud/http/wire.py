@@ -232,14 +232,14 @@ class AgentShape(Shape):
 
 def metadata_of(state: IndicatorState) -> dict[str, Any]:
     """The metadata as shown: what reports said, with our own country and AS over theirs."""
-    shown = dict(state.metadata or {})
+    shown: dict[str, Any] = {"ports": [], "protocols": [], "mitreIds": []}
+    if state.metadata:
+        shown |= state.metadata
+        shown.pop("tags", None)
     if state.country:
         shown["country"] = state.country
     if state.asn:
         shown["asn"] = f"AS{state.asn}"
-    for name in ("ports", "protocols", "mitreIds"):
-        shown.setdefault(name, [])
-    shown.pop("tags", None)
     return shown
 
 

@@ -1,7 +1,6 @@
 """The audit ledger: pages of it, its check, and reads entered in aggregate so that they cost no write each."""
 
 from collections import Counter
-from typing import NamedTuple
 
 from threatcloud.domain.access import Caller
 from threatcloud.domain.audit import Verdict, verify_chain
@@ -16,11 +15,8 @@ MAX_WAITING_READS = 10_000
 MANY = "(many)"
 
 
-class _Read(NamedTuple):
-    minute: int
-    route: str
-    api_key: str
-    ip: str
+#: Minute since the epoch, route, masked key, address.
+_Read = tuple[int, str, str, str]
 
 
 class Auditing:
@@ -34,9 +30,9 @@ class Auditing:
 
     def note_read(self, route: str, caller: Caller) -> None:
         """Counts one read; it is entered with others of its minute, route, key and address by ``flush``."""
-        read = _Read(self._clock() // MINUTE_MS, route, caller.mask, caller.address)
+        read = (self._clock() // MINUTE_MS, route, caller.mask, caller.address)
         if len(self._reads) >= MAX_WAITING_READS and read not in self._reads:
-            read = read._replace(ip=MANY)  # a flood from that many addresses is one entry a route and key
+            read = (*read[:3], MANY)  # a flood from that many addresses is one entry a route and key
         self._reads[read] += 1
 
     async def flush(self) -> int:
@@ -46,9 +42,9 @@ class Auditing:
             return 0
 
         def work(tx: Transaction) -> None:
-            for read, count in sorted(waiting.items()):
-                details = {"count": count, "minute": iso(read.minute * MINUTE_MS)}
-                ledger.append(tx, self._secret, ledger.Act("query", read.route, read.api_key, read.ip, details))
+            for (minute, route, api_key, ip), count in sorted(waiting.items()):
+                details = {"count": count, "minute": iso(minute * MINUTE_MS)}
+                ledger.append(tx, self._secret, ledger.Act("query", route, api_key, ip, details))
 
         await self._store.write(work)
         return len(waiting)

@@ -89,7 +89,8 @@ class Lookup:
             found = indicators.find_with_relations(db, wanted, self._names)
             if found is not None:
                 state, has_relations = found
-                state = as_of(state, self._clock())
+                if state.expires_at is not None:
+                    state = as_of(state, self._clock())
                 related = indicators.related(db, wanted) if has_relations else []
                 return Detail(state, related, self._networks(db, state.indicator))
             if indicator is None:

@@ -1,5 +1,6 @@
 """The server's secret: keyed digests of keys and of the audit chain hang on it. It never leaves its file."""
 
+import hashlib
 import hmac
 import os
 import secrets
@@ -26,8 +27,8 @@ class Secret:
         self.audit = hmac.digest(root, b"threat-cloud audit ledger", "sha256")
 
     def digest_key(self, key: str) -> bytes:
-        """What is stored and looked up in place of an API key."""
-        return hmac.digest(self._keys, key.encode("utf-8", "surrogatepass"), "sha256")
+        """What is stored and looked up in place of an API key: keyed BLAKE2b (RFC 7693), cheaper than HMAC."""
+        return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), key=self._keys, digest_size=32).digest()
 
 
 def load_secret(path: Path) -> Secret:

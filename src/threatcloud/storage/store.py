@@ -2,10 +2,12 @@
 
 There is one writer thread. It takes every unit that waits, runs each in a savepoint inside one transaction, commits
 once, then answers them all (group commit): a unit that fails rolls back alone, and nobody is answered before the
-disk has the commit.
+disk has the commit. Bulk units wait for all others, and share longer commits: nearly every page of an index over random
+ids is written once a commit, however many rows it serves.
 """
 
 import asyncio
+import itertools
 import queue
 import threading
 import time
@@ -22,6 +24,8 @@ from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
 
 MAX_WAITING_UNITS: Final = 1_000
 MAX_GROUP_S: Final = 0.2
+#: For as long as nobody but bulk units waits.
+MAX_BULK_GROUP_S: Final = 0.8
 _SCAN_THREADS: Final = 3
 
 #: Gives the current time in UTC milliseconds.
@@ -31,9 +35,10 @@ Clock = Callable[[], int]
 class _Unit(Generic[T]):
     """A unit of work and where its answer goes."""
 
-    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop, bulk: bool) -> None:
         self.work = work
         self.loop = loop
+        self.bulk = bulk
         self.answer: asyncio.Future[T] = loop.create_future()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -47,6 +52,17 @@ class _Unit(Generic[T]):
             self.answer.set_exception(self.error)
         else:
             self.answer.set_result(self.result)  # type: ignore[arg-type]
+
+
+class _Turn(NamedTuple):
+    """A place in the queue: bulk after the rest, then first come, first served. The last has no unit: it is the end."""
+
+    rank: int
+    number: int
+    unit: _Unit[Any] | None = None
+
+
+_ORDINARY, _BULK, _END = range(3)
 
 
 class WriterFigures(NamedTuple):
@@ -68,7 +84,8 @@ class Store:
         self._scan_connections = threading.local()
         self._scan_opened: list[SQLiteConnection] = []
         self._scanners = ThreadPoolExecutor(_SCAN_THREADS, thread_name_prefix="scan")
-        self._queue: queue.Queue[_Unit[Any] | None] = queue.Queue(MAX_WAITING_UNITS)
+        self._queue: queue.PriorityQueue[_Turn] = queue.PriorityQueue(MAX_WAITING_UNITS)
+        self._turns = itertools.count()
         self._listeners: list[Callable[[set[str]], None]] = []
         self._commits = 0
         self._read_at_commit = -1
@@ -121,16 +138,17 @@ class Store:
         finally:
             connection.run("ROLLBACK")
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, bulk: bool = False) -> T:
         """The result of the unit once it is durable. Raises what the unit raised, with nothing of it stored.
 
-        Raises Busy when too many units wait already.
+        ``bulk``: many rows, sent several units at a time; it goes after whatever else waits. Raises Busy when too many
+        units wait already.
         """
-        unit = _Unit(work, asyncio.get_running_loop())
+        unit = _Unit(work, asyncio.get_running_loop(), bulk)
         if self._closed:
             raise Busy("the server is stopping", retry_after_s=5)
         try:
-            self._queue.put_nowait(unit)
+            self._queue.put_nowait(_Turn(_BULK if bulk else _ORDINARY, next(self._turns), unit))
         except queue.Full:
             raise Busy("too many writes are waiting; try again") from None
         return await unit.answer
@@ -148,7 +166,7 @@ class Store:
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
+        self._queue.put(_Turn(_END, 0))
         self._writer.join()
         self._scanners.shutdown(wait=True, cancel_futures=True)
         for connection in (*self._scan_opened, self._loop_connection):
@@ -159,7 +177,7 @@ class Store:
     def _write_loop(self) -> None:
         connection = SQLiteConnection(self.path, writable=True)
         while True:
-            unit = self._queue.get()
+            unit = self._queue.get().unit
             if unit is None:
                 break
             done = self._commit_group(connection, unit)
@@ -173,9 +191,10 @@ class Store:
         connection.close()
 
     def _commit_group(self, connection: SQLiteConnection, first: _Unit[Any]) -> list[_Unit[Any]]:
-        """Runs the unit and all that wait, for at most 200 ms, in one transaction; returns those it answered."""
+        """Runs the unit and all that wait in one transaction, for a while; returns those it answered."""
         group: list[_Unit[Any]] = []
-        stop_at = time.monotonic() + MAX_GROUP_S
+        started_s = time.monotonic()
+        patience_s = MAX_BULK_GROUP_S
         now = max(self._clock(), self._last_commit_at + 1)
         try:
             connection.run("BEGIN IMMEDIATE")
@@ -183,7 +202,9 @@ class Store:
             while unit is not None:
                 group.append(unit)
                 _run_unit(connection, unit, now)
-                unit = self._next_unit() if time.monotonic() < stop_at else None
+                if not unit.bulk:
+                    patience_s = MAX_GROUP_S
+                unit = self._next_unit() if time.monotonic() < started_s + patience_s else None
             connection.run("COMMIT")
         except StorageUnavailable as error:
             if connection.in_transaction:
@@ -210,12 +231,12 @@ class Store:
 
     def _next_unit(self) -> _Unit[Any] | None:
         try:
-            unit = self._queue.get_nowait()
+            turn = self._queue.get_nowait()
         except queue.Empty:
             return None
-        if unit is None:
-            self._queue.put(None)
-        return unit
+        if turn.unit is None:
+            self._queue.put(turn)
+        return turn.unit
 
 
 def _newest(connection: SQLiteConnection) -> int:

@@ -1,0 +1,34 @@
+"""One request on its way through the layer."""
+
+from typing import Final
+
+from starlette.types import Scope
+
+from threatcloud.http.protocol import ServerLimits
+from threatcloud.http.rate_limit import Allowance
+
+_DISCARDED_BYTES: Final = ServerLimits().discard_bytes
+_NO_ALLOWANCE: Final = Allowance(0, 0, 0, 0)
+
+
+class Exchange:
+    """One request on its way through."""
+
+    __slots__ = ("address", "allowance", "has_read_body", "headers", "method", "request_id", "route_name", "scope")
+
+    def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
+        self.scope = scope
+        self.headers = headers
+        self.request_id = request_id
+        self.method: str = scope["method"]
+        self.address = ""
+        self.route_name = "(none)"
+        self.allowance = _NO_ALLOWANCE
+        self.has_read_body = False
+
+    def leaves_much_unread(self) -> bool:
+        """Whether more of the body may be on its way than the protocol discards to keep the connection."""
+        if self.has_read_body:
+            return False
+        length = self.headers.get(b"content-length", b"0")
+        return b"transfer-encoding" in self.headers or int(length) > _DISCARDED_BYTES
