@@ -22,6 +22,7 @@ _SCOPES: Final = {
     Access.AUDIT: Scope.AUDIT,
     Access.ADMIN: Scope.ADMIN,
 }
+_MAX_RECENT: Final = 1_000
 _PUBLIC: Final = frozenset({Access.READ, Access.FEEDS})
 
 
@@ -66,6 +67,9 @@ class Gate:
 
     def __init__(self, ring: KeyRing, *, public_read: bool, anonymous_upload: bool) -> None:
         self._ring = ring
+        #: Callers seen lately by their header and address: to find them anew takes a tenth of the time of a look-up.
+        self._recent: dict[tuple[bytes, str], tuple[KeyInfo, Caller]] = {}
+        self._recent_version = ring.version
         #: What needs no key here.
         self._free = {Access.OPEN, *(_PUBLIC if public_read else ()), *([Access.REPORT] if anonymous_upload else ())}
 
@@ -78,10 +82,9 @@ class Gate:
             raise Unauthenticated("an API key is needed: send it as Authorization: Bearer KEY")
         if access is Access.OPEN:
             return caller_without_key(address)
-        info = self._find(authorization, access, now)
-        if info is None:
+        caller = self._known(authorization, access, address, now)
+        if caller is None:
             raise Unauthenticated("this API key is unknown, expired or revoked")
-        caller = caller_with_key(info, address)
         # Where no key is needed, one that lacks the scope gives no rights and lends no weight.
         is_anyone = access in self._free and not caller.may(_SCOPES[access])
         return caller_without_key(address) if is_anyone else caller
@@ -90,6 +93,22 @@ class Gate:
         """Forbidden when the caller lacks the scope of the route."""
         if access not in self._free and not caller.may(_SCOPES[access]):
             raise Forbidden(f"this API key lacks the scope {_SCOPES[access].value}")
+
+    def _known(self, authorization: bytes, access: Access, address: str, now: int) -> Caller | None:
+        """The caller whose valid key this is."""
+        version = self._ring.version
+        if self._recent_version != version or len(self._recent) > _MAX_RECENT:
+            self._recent, self._recent_version = {}, version
+        recent = self._recent.get((authorization, address))
+        if recent is not None and recent[0].is_valid_at(now):
+            return recent[1]
+        info = self._find(authorization, access, now)
+        if info is None:
+            return None
+        caller = caller_with_key(info, address)
+        if authorization[:7].lower() == b"bearer ":
+            self._recent[authorization, address] = (info, caller)
+        return caller
 
     def _find(self, authorization: bytes, access: Access, now: int) -> KeyInfo | None:
         scheme, _, value = authorization.decode("latin-1").partition(" ")

@@ -15,7 +15,6 @@ from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.store import Clock, Store
 
 DEFAULT_OVERLAP_HOURS: Final = 24
-_MAX_RECENT: Final = 1_000
 
 
 #: Who works on this machine with the database's own files: the operator, by the rights of the file system.
@@ -36,26 +35,18 @@ class KeyRing:
         self._secret = secret
         self._configured = {secret.digest_key(entry.key): _configured(secret, entry) for entry in entries}
         self._keys: dict[bytes, KeyInfo] = dict(self._configured)
-        #: Valid keys seen lately, as they were sent: a look-up of an indicator spends a tenth of its time on digests.
-        self._recent: dict[str, KeyInfo] = {}
+        #: Grows when keys change: what was concluded from them before is not to be used again.
+        self.version = 0
 
     def load(self, db: Connection) -> None:
         """Reads the stored keys anew; those of the environment stay."""
         self._keys = dict(keys.all_keys(db)) | self._configured
-        self._recent = {}
+        self.version += 1
 
     def find(self, key: str, now: int) -> KeyInfo | None:
         """The valid key this is, or None."""
-        recent = self._recent  # the one before a load in between is not asked again
-        info = recent.get(key)
-        if info is None:
-            info = self._keys.get(self._secret.digest_key(key))
-            if info is None:
-                return None
-            if len(recent) >= _MAX_RECENT:
-                recent.clear()
-            recent[key] = info
-        return info if info.is_valid_at(now) else None
+        info = self._keys.get(self._secret.digest_key(key))
+        return info if info is not None and info.is_valid_at(now) else None
 
     def has_any(self, now: int) -> bool:
         """Whether any key can be used at all."""

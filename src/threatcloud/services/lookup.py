@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from threatcloud.domain.address import packed_around
 from threatcloud.domain.cursor import make_cursor, read_cursor
 from threatcloud.domain.errors import NotFound
 from threatcloud.domain.evidence import voices_of
@@ -100,9 +99,7 @@ class Lookup:
         return await self._store.read(read)
 
     def _networks(self, db: Connection, indicator: Indicator) -> list[IndicatorState]:
-        if indicator.type is not IndicatorType.IP or not self._names.network_prefixes:
-            return []
-        around = packed_around(indicator.value, self._names.network_prefixes)
+        around = self._names.networks.around(indicator.value) if indicator.type is IndicatorType.IP else []
         return indicators.containing(db, around, self._names) if around else []
 
     async def explain(self, value: str) -> Explanation:

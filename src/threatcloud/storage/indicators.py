@@ -147,15 +147,8 @@ def containing(db: Connection, packed: Sequence[bytes], names: Names) -> list[In
 def add_networks(tx: Transaction, networks: Mapping[bytes, int], names: Names) -> None:
     """Enters new networks, packed form to row number."""
     tx.db.run_many("INSERT INTO network (packed, indicator) VALUES (?, ?)", networks.items())
-    counts: dict[int, int] = {}
     for packed in networks:
-        counts[packed[16]] = counts.get(packed[16], 0) + 1
-    names.network_prefixes |= counts.keys()
-    tx.db.run_many(
-        "INSERT INTO network_prefix (prefix, networks) VALUES (?, ?) "
-        "ON CONFLICT (prefix) DO UPDATE SET networks = network_prefix.networks + excluded.networks",
-        counts.items(),
-    )
+        names.networks.add(packed)
 
 
 def add_labels(tx: Transaction, labels: Iterable[tuple[str, str, int]]) -> None:

@@ -1,8 +1,9 @@
-"""Small tables kept in memory, since every fact or look-up refers to them: sources, reporters, prefix lengths."""
+"""Small tables kept in memory, since every fact or look-up refers to them: sources, reporters, where networks lie."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from threatcloud.domain.network_map import NetworkMap
 from threatcloud.domain.report import Role
 from threatcloud.storage.driver import Connection, Transaction
 
@@ -30,8 +31,8 @@ class Names:
         self._source_pk: dict[str, int] = {}
         self._reporter_by_pk: dict[int, Reporter] = {}
         self._reporter_by_name: dict[str, Reporter] = {}
-        #: Prefix lengths (on the 128 scale) that stored networks have, or may have had: more do no harm.
-        self.network_prefixes: set[int] = set()
+        #: Networks that are stored, or may have been: more do no harm.
+        self.networks = NetworkMap()
         self._lists: dict[str, tuple[str, ...]] = {}
         self._texts: dict[tuple[str, ...], str] = {}
 
@@ -44,7 +45,8 @@ class Names:
         ]
         self._reporter_by_pk = {reporter.pk: reporter for reporter in reporters}
         self._reporter_by_name = {reporter.name: reporter for reporter in reporters}
-        self.network_prefixes |= {row[0] for row in db.rows("SELECT prefix FROM network_prefix")}
+        for (packed,) in db.rows("SELECT packed FROM network"):
+            self.networks.add(packed)
 
     def source(self, pk: int) -> str:
         """The name of a source."""

@@ -107,9 +107,8 @@ CREATE TABLE label (
   PRIMARY KEY (kind, value, indicator)
 ) STRICT, WITHOUT ROWID;
 
--- Networks by packed address (16 bytes) and prefix (1 byte), and how many there are of each prefix length.
+-- Networks by packed address (16 bytes) and prefix (1 byte).
 CREATE TABLE network (packed BLOB PRIMARY KEY, indicator INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE network_prefix (prefix INTEGER PRIMARY KEY, networks INTEGER NOT NULL) STRICT;
 
 -- Relations between indicators by id; either may be stored later than the relation.
 CREATE TABLE relation (
