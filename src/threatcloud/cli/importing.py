@@ -171,6 +171,8 @@ async def frames(process: Process, stop: asyncio.Event) -> AsyncIterator[tuple[F
             if stop.is_set():
                 return
             raise CommandFailed("the reading of the file broke off; run the import again") from error
+        if stop.is_set():
+            return  # what the reader made of being interrupted
         yield frame, body
         if frame.done or frame.error is not None:
             return

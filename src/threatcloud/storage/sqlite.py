@@ -71,10 +71,8 @@ class SQLiteConnection:
 
     def row(self, sql: str, params: Params = ()) -> Row | None:
         """See ``driver.Connection.row``."""
-        try:
-            return self.raw.execute(sql, params).fetchone()
-        except _TROUBLE as error:
-            raise _silent(error) from error
+        rows = self._execute(sql, params)
+        return rows[0] if rows else None
 
     def rows(self, sql: str, params: Params = ()) -> list[Row]:
         """See ``driver.Connection.rows``."""
@@ -106,7 +104,7 @@ class SQLiteConnection:
         try:
             return self.raw.execute(sql, params).fetchall()
         except _TROUBLE as error:
-            raise _silent(error) from error
+            raise StorageUnavailable(f"the database does not answer: {error}") from error
 
     @property
     def in_transaction(self) -> bool:
@@ -120,10 +118,6 @@ class SQLiteConnection:
     def close(self) -> None:
         """Closes the connection."""
         self.raw.close()
-
-
-def _silent(error: apsw.Error) -> StorageUnavailable:
-    return StorageUnavailable(f"the database does not answer: {error}")
 
 
 class Checkpointer:
