@@ -29,14 +29,17 @@ from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
+from threatcloud.services.charts import Charts
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
 from threatcloud.services.reporting import Reporting
+from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
-from threatcloud.services.secrets import load_secret
+from threatcloud.services.secrets import Secret, load_secret
+from threatcloud.services.trapping import Trapping
 from threatcloud.storage import keys
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Store, open_store
@@ -107,7 +110,7 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
         await store.read(ring.load)
         store.listen(_key_listener(ring, store, asyncio.get_running_loop()))
         desk = KeyDesk(store, secret, clock, ring)
-        return _assemble(settings, store, names, ring, desk, secret.audit, screener or make_screener(settings))
+        return _assemble(settings, store, names, ring, desk, secret, screener or make_screener(settings))
     except BaseException:
         store.close()
         raise
@@ -135,9 +138,10 @@ def _assemble(
     names: Names,
     ring: KeyRing,
     desk: KeyDesk,
-    audit: bytes,
+    secret: Secret,
     screener: Screener,
 ) -> Node:
+    audit = secret.audit
     publisher = Publisher(store, clock)
     auditing = Auditing(store, audit, clock)
     maintenance = Maintenance(store, names, clock)
@@ -150,11 +154,14 @@ def _assemble(
         keys=desk,
         screener=screener,
         reporting=Reporting(store, names, screener, audit, clock),
+        trapping=Trapping(store, names, screener, secret, clock),
         lookup=Lookup(store, names, clock),
         analytics=Analytics(store, clock),
+        charts=Charts(store, screener, clock),
         publisher=publisher,
         feeds=IndicatorFeed(store, names, clock),
         agents=Agents(store, publisher, clock),
+        rules=Rules(store, audit, clock),
         auditing=auditing,
         importing=Importing(store, names, audit, clock),
         job_runs=lambda: list(runner.last_runs.values()),

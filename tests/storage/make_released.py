@@ -21,6 +21,7 @@ from threatcloud.services.access import LOCAL_OPERATOR, caller_without_key
 from threatcloud.services.imports import ImportChunk, Preparer
 from threatcloud.services.intake import Claim
 from threatcloud.services.reporting import Retry
+from threatcloud.services.rules import RuleClaim
 from threatcloud.storage.migrate import migrations
 
 FOLDER: Final = Path(__file__).parent / "released"
@@ -59,6 +60,7 @@ async def _fill(path: Path) -> None:
     await _import(services)
     await services.publisher.start()
     await services.publisher.save()
+    await _rules(services)
     await services.keys.create("first", frozenset({Scope.READ, Scope.WRITE}), Role.AGENT, None, LOCAL_OPERATOR)
     await services.agents.remember("agent-1", "host-1", "1.2.3", "v20260101")
     services.auditing.note_read("/api/iocs", LOCAL_OPERATOR)
@@ -73,6 +75,13 @@ async def _report(services: Services) -> None:
     await services.reporting.submit(CLAIMS[:2], caller_without_key("198.51.100.1"))
     for kind in SightingKind:
         await services.reporting.sight("bad-login.xyz", "manual", kind, {"seen": kind.value}, LOCAL_OPERATOR)
+
+
+async def _rules(services: Services) -> None:
+    claims = [RuleClaim(f"ATR-{number}", "title: A rule\n", "atr") for number in (1, 2)]
+    await services.rules.submit(claims, LOCAL_OPERATOR)
+    await services.publisher.start()
+    await services.rules.delete("ATR-2", LOCAL_OPERATOR)
 
 
 async def _import(services: Services) -> None:

@@ -11,12 +11,15 @@ from threatcloud.services.access import KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
+from threatcloud.services.charts import Charts
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.reporting import Reporting
+from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
+from threatcloud.services.trapping import Trapping
 from threatcloud.storage.jobs import JobRun
 from threatcloud.storage.store import Clock, Store
 
@@ -32,11 +35,14 @@ class Services:
     keys: KeyDesk
     screener: Screener
     reporting: Reporting
+    trapping: Trapping
     lookup: Lookup
     analytics: Analytics
+    charts: Charts
     publisher: Publisher
     feeds: IndicatorFeed
     agents: Agents
+    rules: Rules
     auditing: Auditing
     importing: Importing
     job_runs: Callable[[], list[JobRun]]

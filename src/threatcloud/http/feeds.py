@@ -20,6 +20,7 @@ from threatcloud.http.parameters import END, Cursor, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord
 from threatcloud.services.agents import HEARTBEAT_INTERVAL_S
 from threatcloud.services.publishing import CODINGS, Published
+from threatcloud.storage.rules import RuleDelta
 
 FORMATS: Final = ("plain",)
 _SECOND_MS: Final = 1000
@@ -217,6 +218,12 @@ async def ioc_feed(call: Call) -> Answer:
     return ok(shape)
 
 
+def _atr_rules(delta: RuleDelta) -> AtrRules:
+    updated = len(delta.known)
+    files = [RuleFile(rule.id, rule.file_name, rule.content) for rule in delta.rules]
+    return AtrRules(len(files) - updated, updated, len(delta.removed), delta.removed, files)
+
+
 async def agent_update(call: Call) -> Answer:
     """The update package of an agent."""
     query: AgentUpdateQuery = call.query
@@ -230,7 +237,7 @@ async def agent_update(call: Call) -> Answer:
     shape = AgentPackage(
         version=package.version,
         full=package.full,
-        rules=PackageRules(AtrRules(0, 0, 0, [], [])),
+        rules=PackageRules(_atr_rules(package.rules)),
         iocs=PackageIocs(added["ip"], added["domain"], added["hash"], gone),
         config=PackageConfig(HEARTBEAT_INTERVAL_S, "info"),
     )

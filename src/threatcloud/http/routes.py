@@ -4,17 +4,33 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from threatcloud.domain.errors import invalid
-from threatcloud.http import agents, analytics, audit, feeds, iocs, keys, sightings, system, threats
+from threatcloud.http import (
+    agents,
+    analytics,
+    audit,
+    charts,
+    feeds,
+    iocs,
+    keys,
+    rules,
+    sightings,
+    system,
+    threats,
+    trap_intel,
+)
 from threatcloud.http.endpoint import BodyReader, Endpoint, QueryReader
 
 ENDPOINTS: Final = (
     *threats.ENDPOINTS,
+    *trap_intel.ENDPOINTS,
     *iocs.ENDPOINTS,
     *sightings.ENDPOINTS,
     *feeds.ENDPOINTS,
     *analytics.ENDPOINTS,
+    *charts.ENDPOINTS,
     *audit.ENDPOINTS,
     *agents.ENDPOINTS,
+    *rules.ENDPOINTS,
     *keys.ENDPOINTS,
     *system.ENDPOINTS,
 )

@@ -9,9 +9,10 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.reputation import BLOCK_REPUTATION
 from threatcloud.services.lookup import Page
 from threatcloud.services.publishing import Publisher
-from threatcloud.storage import agents, feeds
+from threatcloud.storage import agents, feeds, rules
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.feeds import Membership, Release
+from threatcloud.storage.rules import RuleDelta
 from threatcloud.storage.store import Clock, Store
 
 HEARTBEAT_INTERVAL_S: Final = 60
@@ -22,12 +23,15 @@ class Package(NamedTuple):
     """An update: the version it brings the agent to, whether its lists are whole, and what they hold.
 
     ``added`` and ``removed`` are by type (ip, domain, hash), hosts only; ``removed`` is None unless a delta was asked.
+    ``rules`` are those of now that changed since the agent's version: it may hold a little more than the version says,
+    never less.
     """
 
     version: str
     full: bool
     added: dict[str, list[str]]
     removed: dict[str, list[str]] | None
+    rules: RuleDelta
 
 
 class Agents:
@@ -45,16 +49,25 @@ class Agents:
         if release is None:
             raise NotFound("no package has been published yet")
         since = await self._known(current_version)
+        changed = await self._changed_rules(since, release)
         if delta and since is not None:
             changes = await self._store.scan(lambda db: feeds.changes_between(db, since.seq, release.seq, netted=False))
-            return Package(release.version, False, _by_type(changes.added), _by_type(changes.removed))
+            return Package(release.version, False, _by_type(changes.added), _by_type(changes.removed), changed)
         whole = await self._whole_lists(release)
-        return Package(release.version, since is None, whole, _by_type([]) if delta else None)
+        return Package(release.version, since is None, whole, _by_type([]) if delta else None, changed)
 
     async def _known(self, version: str | None) -> Release | None:
         if version is None or not is_version(version):
             return None
         return await self._store.read(lambda db: feeds.find_release(db, version))
+
+    async def _changed_rules(self, since: Release | None, release: Release) -> RuleDelta:
+        if since is None:
+            whole = await self._store.scan(lambda db: rules.atr_since(db, 0))
+            return RuleDelta([stored.rule for stored in whole], frozenset(), [])
+        if since.rules_at >= release.rules_at:
+            return RuleDelta([], frozenset(), [])
+        return await self._store.scan(lambda db: rules.delta_after(db, since.rules_at))
 
     async def _whole_lists(self, release: Release) -> dict[str, list[str]]:
         if self._whole is None or self._whole[0] != release.version:

@@ -19,7 +19,7 @@ from threatcloud.domain.errors import Busy, Gone
 from threatcloud.domain.feed import FeedList, is_version, next_version, plain_delta, plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import SECOND_MS
-from threatcloud.storage import feeds
+from threatcloud.storage import feeds, rules
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.feeds import ListBody, Release, SavedSnapshot
 from threatcloud.storage.store import Clock, Store
@@ -129,7 +129,9 @@ class Publisher:
         release says, never less, so that a delta from it loses nothing.
         """
         after = self._release.seq if self._release else 0
-        seq, more = await self._store.scan(partial(feeds.changed_since, after_seq=after))
+        (seq, more), rules_at = await self._store.scan(
+            lambda db: (feeds.changed_since(db, after), rules.last_change(db))
+        )
         self.mark_stale(more)
         changed = 0
         for wanted in DEFAULT_LISTS:
@@ -141,7 +143,7 @@ class Publisher:
                 self._default[wanted] = published
                 self._unsaved.add(wanted)
                 changed += 1
-        await self._enter_release(seq)
+        await self._enter_release(seq, rules_at)
         return changed
 
     def mark_stale(self, kinds: set[IndicatorType]) -> None:
@@ -186,13 +188,14 @@ class Publisher:
             self._stale.discard(oldest)
             self._building.pop(oldest, None)
 
-    async def _enter_release(self, seq: int) -> None:
-        if self._release is not None and self._release.seq >= seq:
+    async def _enter_release(self, seq: int, rules_at: int) -> None:
+        known = self._release
+        if known is not None and known.seq >= seq and known.rules_at >= rules_at:
             return
 
         def work(tx: Transaction) -> Release:
             last = feeds.newest_release(tx.db)
-            release = Release(next_version(last.version if last else None, tx.now), seq, tx.now)
+            release = Release(next_version(last.version if last else None, tx.now), seq, tx.now, rules_at)
             feeds.add_release(tx, release)
             return release
 
@@ -200,7 +203,7 @@ class Publisher:
 
 
 class RefreshLoop:
-    """Listens for commits that touch feeds and has the publisher refresh, at most once a second."""
+    """Listens for commits that touch feeds or rules and has the publisher refresh, at most once a second."""
 
     def __init__(self, publisher: Publisher, store: Store) -> None:
         self._publisher = publisher
@@ -211,7 +214,7 @@ class RefreshLoop:
 
     def _committed(self, topics: set[str]) -> None:
         kinds = {kind for kind in IndicatorType if feeds.feed_topic(kind) in topics}
-        if kinds:
+        if kinds or rules.TOPIC in topics:
             self._loop.call_soon_threadsafe(self._note, kinds)
 
     def _note(self, kinds: set[IndicatorType]) -> None:

@@ -25,6 +25,8 @@ from threatcloud.storage.rollups import RollupChanges
 MAX_TAG_LENGTH: Final = 64
 MAX_ASN_DIGITS: Final = 10
 ANONYMISED_CODE: Final = "anonymised"
+#: Of the ports and techniques of one report: a scan names hundreds, and each would be a row an hour.
+MAX_TRAITS: Final = 10
 
 
 class Prepared(NamedTuple):
@@ -122,7 +124,8 @@ class Batch:
             subject.expires_at = report.expires_at or (None if is_over else subject.expires_at)
             subject.tlp = report.tlp or subject.tlp
             techniques = [str(item) for item in gathered(report.metadata, "mitreIds")]
-            self._rollups.seen(report.indicator.type.code, report.observed_at, report.category, techniques)
+            traits = _traits(prepared, techniques)
+            self._rollups.seen(report.indicator.type.code, report.observed_at, report.category, techniques, traits)
 
     def _stored(self, subject: _Subject, slot: tuple[int, str]) -> Evidence | None:
         for item in self._before.get(subject.pk, ()):
@@ -351,6 +354,18 @@ def _status(withheld: bool, expires_at: int | None, now: int) -> Status:
     if withheld:
         return Status.WHITELISTED
     return Status.EXPIRED if expires_at is not None and expires_at <= now else Status.ACTIVE
+
+
+def _traits(prepared: Prepared, techniques: Sequence[str]) -> list[tuple[str, str]]:
+    """What a trend is described by: where it comes from, to which ports, how; the last 10 ports and techniques."""
+    metadata = prepared.report.metadata
+    country = prepared.screened.country or _reported_country(metadata)
+    traits = [("country", country)] if country else []
+    if metadata:
+        ports = gathered(metadata, "ports")[-MAX_TRAITS:]
+        traits += [("port", str(port)) for port in ports]
+        traits += [("technique", technique) for technique in techniques[-MAX_TRAITS:]]
+    return traits
 
 
 def _reported_country(metadata: Mapping[str, Any]) -> str | None:

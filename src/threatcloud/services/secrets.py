@@ -25,10 +25,16 @@ class Secret:
     def __init__(self, root: bytes) -> None:
         self._keys = hmac.digest(root, b"threat-cloud api keys", "sha256")
         self.audit = hmac.digest(root, b"threat-cloud audit ledger", "sha256")
+        self._credentials = hmac.digest(root, b"threat-cloud trapped credentials", "sha256")
 
     def digest_key(self, key: str) -> bytes:
         """What is stored and looked up in place of an API key: keyed BLAKE2b (RFC 7693), cheaper than HMAC."""
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), key=self._keys, digest_size=32).digest()
+
+    def digest_credential(self, username: str, password: str) -> bytes:
+        """16 bytes that tell the same pair again and nothing else of it."""
+        pair = f"{username}\0{password}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(pair, key=self._credentials, digest_size=16).digest()
 
 
 def load_secret(path: Path) -> Secret:

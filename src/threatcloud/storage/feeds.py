@@ -167,25 +167,26 @@ def listed_hosts(db: Connection, kind: IndicatorType, max_reputation: int) -> li
 
 
 class Release(NamedTuple):
-    """A version of the agent package: all changes up to ``seq`` are in it."""
+    """A version of the agent package: all changes up to ``seq``, and of rules up to ``rules_at``, are in it."""
 
     version: str
     seq: int
     at: int
+    rules_at: int = 0
 
 
 def newest_release(db: Connection) -> Release | None:
     """The release with the largest version."""
-    row = db.row("SELECT version, seq, at FROM release ORDER BY version DESC LIMIT 1")
+    row = db.row("SELECT version, seq, at, rules_at FROM release ORDER BY version DESC LIMIT 1")
     return Release(*row) if row else None
 
 
 def find_release(db: Connection, version: str) -> Release | None:
     """The release of this version, or the last before it when only the day is given."""
-    row = db.row("SELECT version, seq, at FROM release WHERE version = ?", (version,))
+    row = db.row("SELECT version, seq, at, rules_at FROM release WHERE version = ?", (version,))
     if row is None and "." not in version:
         row = db.row(
-            "SELECT version, seq, at FROM release WHERE version LIKE ? ORDER BY version LIMIT 1",
+            "SELECT version, seq, at, rules_at FROM release WHERE version LIKE ? ORDER BY version LIMIT 1",
             (version + ".%",),
         )
     return Release(*row) if row else None
@@ -193,7 +194,7 @@ def find_release(db: Connection, version: str) -> Release | None:
 
 def add_release(tx: Transaction, release: Release) -> None:
     """Enters a release."""
-    tx.db.run("INSERT INTO release (version, seq, at) VALUES (?, ?, ?)", release)
+    tx.db.run("INSERT INTO release (version, seq, at, rules_at) VALUES (?, ?, ?, ?)", release)
 
 
 class SavedSnapshot(NamedTuple):

