@@ -148,9 +148,13 @@ class Server:
         assert "listens on" in self.banner, process.stderr.read() if process.stderr else ""
         self.url = self.banner.partition("listens on ")[2].split()[0]
 
+    def send(self, number: int) -> None:
+        """Sends the signal."""
+        self._process.send_signal(number)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends the signal; gives the exit code."""
-        self._process.send_signal(number)
+        self.send(number)
         return self._process.wait(PATIENCE_S)
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +164,26 @@ def test_interrupted_without_a_server_the_database_is_left_in_order(place: Place
     assert not place.database.with_name(place.database.name + "-wal").exists()
     assert place.rows() in HALVES
     place.call("audit", "verify")
+
+
+def test_a_server_killed_in_the_middle_ends_the_import_with_a_word_and_loses_nothing(place: Place) -> None:
+    server = place.serve()
+    rows = 150_000
+    place.write("list.txt", addresses(1, rows))
+    process = place.start("import", "list.txt", "--source", "feed:list")
+    place.wait_for_rows(CHUNK_ROWS)
+    server.send(signal.SIGSTOP)
+    time.sleep(4)  # the reader goes on, until nobody takes what it reads
+    server.stop(signal.SIGKILL)
+    _, noted = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode not in (0, 130)
+    assert b"running the import again is safe" in noted
+    assert b"Traceback" not in noted
+
+    kept = place.rows()
+    assert CHUNK_ROWS <= kept < rows
+    done = json.loads(place.run("import", "list.txt", "--source", "feed:list", "--json").stdout)
+    assert (done["new"], done["confirmed"]) == (rows - kept, kept)
 
 
 def stored(place: Place) -> list[list[tuple[object, ...]]]:

@@ -155,6 +155,9 @@ async def reading(job: ReadJob) -> AsyncIterator[Process]:
     finally:
         if process.returncode is None:
             process.kill()
+        assert process.stdout is not None
+        while await process.stdout.read(_AHEAD_BYTES):
+            pass  # to asyncio a process has not ended while its output lies unread
         await process.wait()
 
 
