@@ -30,6 +30,7 @@ from threatcloud.services.agents import Agents
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
 from threatcloud.services.charts import Charts
+from threatcloud.services.correlating import Correlator
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
@@ -145,7 +146,8 @@ def _assemble(
     publisher = Publisher(store, clock)
     auditing = Auditing(store, audit, clock)
     maintenance = Maintenance(store, names, clock)
-    runner = JobRunner(_jobs(publisher, auditing, maintenance), store, clock)
+    correlator = Correlator(store, screener)
+    runner = JobRunner(_jobs(publisher, auditing, maintenance, correlator), store, clock)
     services = Services(
         settings=settings,
         clock=clock,
@@ -154,7 +156,7 @@ def _assemble(
         keys=desk,
         screener=screener,
         reporting=Reporting(store, names, screener, audit, clock),
-        trapping=Trapping(store, names, screener, secret, clock),
+        trapping=Trapping(store, names, screener, secret, correlator.match, clock),
         lookup=Lookup(store, names, clock),
         analytics=Analytics(store, clock),
         charts=Charts(store, screener, clock),
@@ -170,7 +172,9 @@ def _assemble(
     return Node(services, runner, maintenance)
 
 
-def _jobs(publisher: Publisher, auditing: Auditing, maintenance: Maintenance) -> tuple[Job, ...]:
+def _jobs(
+    publisher: Publisher, auditing: Auditing, maintenance: Maintenance, correlator: Correlator
+) -> tuple[Job, ...]:
     """The job table: name, interval and time-out in seconds, function."""
 
     async def save() -> str:
@@ -184,6 +188,7 @@ def _jobs(publisher: Publisher, auditing: Auditing, maintenance: Maintenance) ->
     return (
         Job("audit-reads", _MINUTE_S, 30.0, flush),
         Job("save-feeds", float(SAVE_EVERY_S), _MINUTE_S, save),
+        Job("correlate", 2.0, _HOUR_S, correlator.run),
         Job("expire", 1.0, _MINUTE_S, maintenance.expire),
         Job("decay", _HOUR_S, _HOUR_S, maintenance.decay),
         Job("forget", _HOUR_S, _MINUTE_S, maintenance.forget),

@@ -18,10 +18,12 @@ from threatcloud.domain.report import Role, SightingKind
 from threatcloud.http.context import Services
 from threatcloud.jobs import Job, JobRunner
 from threatcloud.services.access import LOCAL_OPERATOR, caller_without_key
+from threatcloud.services.correlating import Correlator
 from threatcloud.services.imports import ImportChunk, Preparer
 from threatcloud.services.intake import Claim
 from threatcloud.services.reporting import Retry
 from threatcloud.services.rules import RuleClaim
+from threatcloud.storage import campaigns
 from threatcloud.storage.migrate import migrations
 
 FOLDER: Final = Path(__file__).parent / "released"
@@ -67,6 +69,9 @@ async def _fill(path: Path) -> None:
     await services.auditing.flush()
     await JobRunner((), services.store, services.clock).run_once(Job("decay", 1.0, 9.0, node.maintenance.decay))
     await services.store.write(lambda tx: tx.db.run("INSERT INTO meta (name, value) VALUES ('a', 'b')"))
+    await Correlator(services.store, services.screener).run()
+    await services.store.write(lambda tx: tx.db.run("INSERT INTO campaign_ban (campaign, indicator) VALUES (1, 1)"))
+    await services.store.write(lambda tx: campaigns.make_due(tx, [1]))
     node.close()
 
 

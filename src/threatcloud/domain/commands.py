@@ -6,7 +6,8 @@ itself a command is looked into a few layers deep: quoted arguments, substitutio
 
 import re
 from binascii import Error, a2b_base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -20,7 +21,21 @@ from threatcloud.domain.special_addresses import special_range
 
 MAX_COMMAND_CHARS: Final = 64 * 1024
 MAX_OBSERVABLES: Final = 100
+#: A shorter script (``uname -a``, ``id``) is run by everybody.
+MIN_SEQUENCE_CHARS: Final = 24
+#: What differs between two runs of one script: addresses, whole URLs, random names, numbers.
+_VARYING: Final = re.compile(r"[a-z]+://\S+|[0-9a-f]{8,}|[0-9]+(?:\.[0-9]+)*", re.IGNORECASE)
 _MAX_DEPTH: Final = 5
+
+
+def sequence_digest(commands: Iterable[str]) -> str | None:
+    """The same 16 hex digits for two runs of one script, wherever it fetched from; None for one that says too little.
+
+    Numbers, addresses and URLs do not count, nor does white space.
+    """
+    lines = [" ".join(_VARYING.sub("#", command[:MAX_COMMAND_CHARS]).split()) for command in commands]
+    text = "\n".join(line for line in lines if line)
+    return blake2b(text.encode(), digest_size=8).hexdigest() if len(text) >= MIN_SEQUENCE_CHARS else None
 
 
 class _Tool(NamedTuple):

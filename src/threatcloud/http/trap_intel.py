@@ -64,7 +64,7 @@ async def report_visit(call: Call) -> Answer:
         body.payloads,
     )
     done = await call.services.trapping.report(visit, call.caller)
-    return ok(TrapShape(done.ioc_id, done.reputation_delta, None), 201)
+    return ok(TrapShape(done.ioc_id, done.reputation_delta, done.campaign), 201)
 
 
 ENDPOINTS: Final = (

@@ -1,10 +1,10 @@
 """What a honeypot saw: one visit becomes a report of the attacker and of everything the visitor brought or named."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from threatcloud.domain.access import Caller
-from threatcloud.domain.commands import observables
+from threatcloud.domain.commands import observables, sequence_digest
 from threatcloud.domain.errors import InvalidInput, Problem
 from threatcloud.domain.indicator import Indicator, IndicatorType, public_id
 from threatcloud.domain.times import iso
@@ -13,7 +13,7 @@ from threatcloud.services.recording import Prepared, record_reports
 from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret
 from threatcloud.storage import ledger
-from threatcloud.storage.driver import Transaction
+from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Clock, Store
 
@@ -48,20 +48,30 @@ class Visit(NamedTuple):
 
 
 class Trapped(NamedTuple):
-    """What became of a visit: the attacker's id, and by how much its reputation moved (negative is worse)."""
+    """What became of a visit: the attacker's id, how far its reputation moved (negative is worse), and its campaign."""
 
     ioc_id: str
     reputation_delta: int
+    campaign: str | None
 
 
 class Trapping:
     """Takes the visits of honeypots."""
 
-    def __init__(self, store: Store, names: Names, screener: Screener, secret: Secret, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        names: Names,
+        screener: Screener,
+        secret: Secret,
+        campaign_of: Callable[[Connection, int], str | None],
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._names = names
         self._intake = Intake(screener)
         self._secret = secret
+        self._campaign_of = campaign_of
         self._clock = clock
 
     async def report(self, visit: Visit, caller: Caller) -> Trapped:
@@ -94,6 +104,9 @@ class Trapping:
             "attempts": max(1, len(visit.credentials)),
             "tags": ["honeypot"],
         }
+        sequence = sequence_digest([_command(item.data) for item in visit.interactions if _is_executed(item)])
+        if sequence is not None:
+            metadata["commandDigest"] = sequence
         if visit.credentials:
             metadata["usernames"] = _first(user[:_USERNAME_CHARS] for user, _ in visit.credentials)
             metadata["credentialDigests"] = _first(
@@ -136,7 +149,8 @@ class Trapping:
         details = {"trapId": visit.trap_id, "indicators": len(prepared), "interactions": len(visit.interactions)}
         act = ledger.Act("create", "trap-intel", caller.mask, caller.address, details)
         ledger.append(tx, self._secret.audit, act)
-        return Trapped(public_id(key), recorded.state.reputation - recorded.reputation_before)
+        delta = recorded.state.reputation - recorded.reputation_before
+        return Trapped(public_id(key), delta, self._campaign_of(tx.db, recorded.state.pk))
 
 
 def _last_time(interactions: Sequence[Interaction], now: int) -> str:
@@ -158,11 +172,15 @@ def _is(item: Interaction, words: Sequence[str]) -> bool:
     return any(word in action for word in words)
 
 
+def _is_executed(item: Interaction) -> bool:
+    return _is(item, _EXECUTING) and not _is(item, _LOGGING_IN)
+
+
 def _named(interactions: Iterable[Interaction]) -> list[Indicator]:
     """What the executed commands name, each once, in order."""
     found: dict[Indicator, None] = {}
     for item in interactions:
-        if _is(item, _EXECUTING) and not _is(item, _LOGGING_IN):
+        if _is_executed(item):
             found |= dict.fromkeys(observables(_command(item.data)))
         if len(found) >= MAX_NAMED:
             break

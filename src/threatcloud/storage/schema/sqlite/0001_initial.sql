@@ -210,6 +210,73 @@ CREATE TABLE snapshot (
   body_zstd BLOB NOT NULL
 ) STRICT;
 
+-- Campaigns -----------------------------------------------------------------------------------------------------
+
+-- What indicators have in common. key: the kind of the feature in its low 4 bits, a digest of its text above.
+CREATE TABLE feature (
+  indicator INTEGER NOT NULL,
+  key INTEGER NOT NULL,
+  PRIMARY KEY (indicator, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX feature_by_key ON feature (key, indicator);
+
+-- The words for features that two or more indicators have.
+CREATE TABLE feature_name (key INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+
+-- Indicators that correlation is to look at again, because an operator moved them.
+CREATE TABLE correlation_due (indicator INTEGER PRIMARY KEY) STRICT;
+
+-- by_hand: an operator made or edited it, so correlation never lets it go in another. merged_into: where it went
+-- (pk). dismissed_at: deleted by an operator; it stays, hidden, so that correlation does not make it again.
+-- own_*: what the operator set. severity, tags, mitre_ids, orgs, first_seen, last_activity, iocs: of its members.
+CREATE TABLE campaign (
+  pk INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  description TEXT NOT NULL,
+  by_hand INTEGER NOT NULL,
+  own_severity INTEGER,
+  own_tags TEXT NOT NULL,
+  severity INTEGER,
+  tags TEXT NOT NULL,
+  mitre_ids TEXT NOT NULL,
+  orgs TEXT NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_activity INTEGER NOT NULL,
+  iocs INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  merged_into INTEGER,
+  dismissed_at INTEGER
+) STRICT;
+CREATE INDEX campaign_shown ON campaign (last_activity, pk) WHERE merged_into IS NULL AND dismissed_at IS NULL;
+
+-- by_hand: put there by an operator; correlation takes only its own members out again.
+CREATE TABLE campaign_member (
+  campaign INTEGER NOT NULL,
+  indicator INTEGER NOT NULL,
+  by_hand INTEGER NOT NULL,
+  joined_at INTEGER NOT NULL,
+  PRIMARY KEY (campaign, indicator)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX campaign_member_by_indicator ON campaign_member (indicator);
+
+-- Indicators an operator took out of a campaign: correlation does not put them back.
+CREATE TABLE campaign_ban (
+  campaign INTEGER NOT NULL,
+  indicator INTEGER NOT NULL,
+  PRIMARY KEY (campaign, indicator)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE campaign_event (
+  pk INTEGER PRIMARY KEY,
+  campaign INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  event TEXT NOT NULL,
+  details TEXT NOT NULL
+) STRICT;
+CREATE INDEX campaign_event_by_campaign ON campaign_event (campaign, at);
+
 -- The server's own state --------------------------------------------------------------------------------------
 
 CREATE TABLE api_key (
@@ -222,7 +289,8 @@ CREATE TABLE api_key (
   role TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   expires_at INTEGER,
-  revoked_at INTEGER
+  revoked_at INTEGER,
+  org TEXT
 ) STRICT;
 
 CREATE TABLE agent (

@@ -1,0 +1,152 @@
+"""Which indicators belong together: groups joined by what they share, strongest evidence first. Pure.
+
+Kruskal's way of making a spanning forest, with two limits: a group belongs to at most one campaign that an operator
+made or edited, and none grows over ``MAX_GROUP``. A feature alone strong enough joins its members in a chain, so
+the work grows with the number of memberships; only weak features, which have few members, are looked at in pairs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations, pairwise
+from typing import Final, NamedTuple
+
+from threatcloud.domain.features import THRESHOLD, FeatureKind, kind_of, weight
+
+MAX_GROUP: Final = 5_000
+
+
+class Neighbourhood(NamedTuple):
+    """What is looked at: the features of each node, how many members each feature has in all, each node's own relation
+    feature, the kept campaign each node is in (if it is), and who may not be in which of them."""
+
+    features: Mapping[int, frozenset[int]]
+    members: Mapping[int, int]
+    own: Mapping[int, int]
+    kept: Mapping[int, int]
+    banned: Mapping[int, frozenset[int]]
+
+
+class Group(NamedTuple):
+    """Nodes that belong together, and the kept campaign they belong to, if any."""
+
+    nodes: frozenset[int]
+    kept: int | None
+
+
+def groups(around: Neighbourhood) -> list[Group]:
+    """All groups, single nodes among them, each node in one; in order of their smallest node."""
+    forest = _Forest(around)
+    for _, one, other in sorted(_bonds(around), key=lambda bond: (-bond[0], bond[1], bond[2])):
+        forest.join(one, other)
+    return forest.groups()
+
+
+def _bonds(around: Neighbourhood) -> Iterator[tuple[float, int, int]]:
+    """(weight, node, node) of pairs that belong together; enough of them to connect every group."""
+    having: dict[int, list[int]] = defaultdict(list)
+    for node in sorted(around.features):
+        for key in around.features[node]:
+            having[key].append(node)
+    weak: dict[tuple[int, int], float] = defaultdict(float)
+    for key, nodes in having.items():
+        strength = weight(key, around.members.get(key, len(nodes)))
+        if kind_of(key) is FeatureKind.RELATION or strength <= 0:
+            continue
+        if strength >= THRESHOLD:
+            yield from ((strength, one, other) for one, other in pairwise(nodes))
+        else:
+            for pair in combinations(nodes, 2):
+                weak[pair] += strength
+    yield from ((strength, *pair) for pair, strength in weak.items() if strength >= THRESHOLD)
+    yield from _relations(around, having)
+
+
+def _relations(around: Neighbourhood, having: Mapping[int, list[int]]) -> Iterator[tuple[float, int, int]]:
+    """A relation counts as little as the more related of its two ends lets it."""
+    for node, key in around.own.items():
+        own = weight(key, around.members.get(key, 0))
+        for other in having.get(key, ()):
+            theirs = around.own.get(other)
+            if other > node and theirs is not None:
+                strength = min(own, weight(theirs, around.members.get(theirs, 0)))
+                if strength >= THRESHOLD:
+                    yield strength, node, other
+
+
+class _Forest:
+    """Disjoint sets that know their kept campaign and their size."""
+
+    def __init__(self, around: Neighbourhood) -> None:
+        self._banned = around.banned
+        self._parent = {node: node for node in around.features}
+        self._nodes = {node: [node] for node in around.features}
+        self._kept: dict[int, int] = {}
+        first: dict[int, int] = {}
+        for node in sorted(around.features):
+            campaign = around.kept.get(node)
+            if campaign is not None:
+                self._kept[self._root(node)] = campaign
+                self._unite(first.setdefault(campaign, node), node)
+
+    def join(self, one: int, other: int) -> None:
+        """Makes one set of the two the nodes are in, unless a limit is against it."""
+        a, b = self._root(one), self._root(other)
+        if a == b or len(self._nodes[a]) + len(self._nodes[b]) > MAX_GROUP:
+            return
+        mine, theirs = self._kept.get(a), self._kept.get(b)
+        if mine is not None and theirs is not None:
+            return
+        if self._is_banned(mine, b) or self._is_banned(theirs, a):
+            return
+        self._unite(a, b)
+
+    def _is_banned(self, campaign: int | None, root: int) -> bool:
+        banned = self._banned.get(campaign) if campaign is not None else None
+        return bool(banned) and not banned.isdisjoint(self._nodes[root])  # type: ignore[union-attr]
+
+    def _unite(self, one: int, other: int) -> None:
+        a, b = self._root(one), self._root(other)
+        if a == b:
+            return
+        if len(self._nodes[a]) < len(self._nodes[b]):
+            a, b = b, a
+        self._parent[b] = a
+        self._nodes[a] += self._nodes.pop(b)
+        kept = self._kept.pop(b, None)
+        if kept is not None:
+            self._kept[a] = kept
+
+    def _root(self, node: int) -> int:
+        while self._parent[node] != node:
+            self._parent[node] = self._parent[self._parent[node]]
+            node = self._parent[node]
+        return node
+
+    def groups(self) -> list[Group]:
+        """The sets as they are."""
+        made = [Group(frozenset(nodes), self._kept.get(root)) for root, nodes in self._nodes.items()]
+        return sorted(made, key=lambda group: min(group.nodes))
+
+
+def successors(new: Iterable[Group], old: Mapping[int, frozenset[int]]) -> dict[frozenset[int], int]:
+    """Which old campaign each group goes on with: its kept one, else by the largest overlap, ties to the oldest.
+
+    ``old``: nodes by campaign. A campaign goes on in one group only; groups that are not in the answer are new.
+    """
+    taken: set[int] = set()
+    found: dict[frozenset[int], int] = {}
+    claims: list[tuple[int, int, int, frozenset[int]]] = []
+    for group in new:
+        if group.kept is not None:
+            found[group.nodes] = group.kept
+            taken.add(group.kept)
+            continue
+        for campaign, nodes in old.items():
+            shared = len(group.nodes & nodes)
+            if shared:
+                claims.append((-shared, campaign, min(group.nodes), group.nodes))
+    for _, campaign, _, nodes in sorted(claims, key=lambda claim: claim[:3]):
+        if campaign not in taken and nodes not in found:
+            found[nodes] = campaign
+            taken.add(campaign)
+    return found

@@ -1,0 +1,273 @@
+"""Correlation: after each change, what is new is compared with what it shares features with, and campaigns follow.
+
+Only the neighbourhood of what changed is looked at: the indicators that share a feature with it, and the campaigns
+those are in, whole. Since campaigns are the connected groups, what is not in the neighbourhood cannot be affected. A
+step is one unit of work, so a crash between two leaves nothing half done.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+from threatcloud.domain.campaign import MIN_MEMBERS, campaign_id
+from threatcloud.domain.correlation import Group, Neighbourhood, groups, successors
+from threatcloud.domain.features import (
+    THRESHOLD,
+    Feature,
+    FeatureKind,
+    Names,
+    kind_of,
+    most_members,
+    relation_feature,
+    said_features,
+    value_features,
+    weight,
+)
+from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.services.screening import Screener
+from threatcloud.storage import campaigns, correlation
+from threatcloud.storage.correlation import Place, Subject
+from threatcloud.storage.driver import Connection, Transaction
+from threatcloud.storage.store import Store
+
+STEP_INDICATORS: Final = 500
+STEP_SIGHTINGS: Final = 1_000
+_MAX_RELATED: Final = 1_000
+
+Found = dict[int, dict[int, Feature]]
+
+
+class Correlator:
+    """Makes, extends, merges and splits campaigns."""
+
+    def __init__(self, store: Store, screener: Screener) -> None:
+        self._store = store
+
+        @lru_cache(maxsize=65_536)
+        def is_common(host: str) -> bool:
+            found = screener.guard.screen(Indicator(IndicatorType.DOMAIN, host))
+            return found.withheld is not None or found.needs_corroboration is not None
+
+        @lru_cache(maxsize=65_536)
+        def registered_domain(name: str) -> str | None:
+            return screener.guard.suffixes.registered_domain(name)
+
+        self._names = Names(registered_domain, is_common)
+
+    async def run(self) -> str:
+        """Takes up everything that is new; says how many indicators it looked at."""
+        looked_at = 0
+        while await self._store.read(_is_behind):
+            looked_at += await self._store.write(self.step, bulk=True)
+        return f"{looked_at} indicators looked at" if looked_at else ""
+
+    def step(self, tx: Transaction) -> int:
+        """Takes up the next few changes, as one unit of work; gives how many indicators they concern."""
+        db, place = tx.db, correlation.place(tx.db)
+        changed = correlation.changed(db, place, STEP_INDICATORS)
+        told = correlation.told(db, place.sighting, STEP_SIGHTINGS)
+        due = correlation.due(db, STEP_INDICATORS)
+        seen = {subject.pk: subject for subject in changed}
+        seen |= correlation.subjects(db, [item.indicator for item in told if item.indicator not in seen])
+        found = self._features(db, changed)
+        for item in told:
+            subject = seen.get(item.indicator)
+            if subject is not None and not subject.benign:
+                _add(found, subject.pk, said_features(subject.indicator, item.said))
+        new = _store_new(tx, found)
+        withdrawn = {pk for pk, subject in seen.items() if subject.benign}
+        self._regroup(tx, {*new, *due, *withdrawn}, _crossed(db, new))
+        campaigns.refresh(tx, campaigns.campaigns_of(db, [*seen, *due]))
+        correlation.done(tx, due)
+        correlation.keep_place(tx, _next_place(place, changed, told))
+        return len(seen.keys() | set(due))
+
+    def match(self, db: Connection, indicator: int) -> str | None:
+        """The id of the campaign a stored indicator is in, or falls in by what it shares; the best of several."""
+        known = campaigns.shown_of(db, [indicator])
+        if known:
+            return known[0]
+        subject = correlation.subjects(db, [indicator])[indicator]
+        if subject.benign:
+            return None
+        found = self._features(db, [subject])
+        for item in correlation.latest(db, indicator):
+            _add(found, indicator, said_features(subject.indicator, item.said))
+        sums: Counter[str] = Counter()
+        for key in found.get(indicator, {}):
+            others = correlation.having(db, key, most_members(key) + 1)
+            strength = weight(key, len(set(others) | {indicator}))
+            if strength > 0:
+                sums.update(dict.fromkeys(campaigns.shown_of(db, [pk for pk in others if pk != indicator]), strength))
+        best = min(sums.items(), key=lambda entry: (-entry[1], entry[0]), default=("", 0.0))
+        return best[0] if best[1] >= THRESHOLD else None
+
+    def _features(self, db: Connection, subjects: Sequence[Subject]) -> Found:
+        """What values and relations show, by indicator and key; of related indicators too."""
+        found: Found = {}
+        for subject in subjects:
+            if not subject.benign:
+                _add(found, subject.pk, value_features(subject.indicator, self._names))
+        related = correlation.neighbours(db, [item.id for item in subjects if not item.benign], _MAX_RELATED)
+        for subject in subjects:
+            for other in related.get(subject.id, ()):
+                if not other.benign and other.pk != subject.pk:
+                    both = (relation_feature(subject.indicator), relation_feature(other.indicator))
+                    _add(found, subject.pk, both)
+                    _add(found, other.pk, both)
+        return found
+
+    def _regroup(self, tx: Transaction, touched: set[int], reached: set[int]) -> None:
+        """Groups the neighbourhood anew and writes what is different."""
+        if not touched:
+            return
+        db, nodes = tx.db, touched | reached
+        stored = correlation.membership(db, campaigns.campaigns_of(db, sorted(nodes)))
+        nodes |= {pk for members in stored.nodes.values() for pk in members}
+        nodes |= _partners(db, nodes - {pk for members in stored.nodes.values() for pk in members})
+        around = _neighbourhood(db, nodes, stored)
+        made = [group for group in groups(around) if len(group.nodes) >= MIN_MEMBERS or group.kept is not None]
+        follows = successors(made, stored.nodes)
+        for group in made:
+            self._write(tx, group, follows.get(group.nodes), stored, around)
+        _close(tx, made, follows, stored)
+
+    def _write(
+        self,
+        tx: Transaction,
+        group: Group,
+        campaign: int | None,
+        stored: correlation.Membership,
+        around: Neighbourhood,
+    ) -> None:
+        is_new = campaign is None
+        if campaign is None:
+            founders, category = correlation.founding(tx.db, sorted(group.nodes))
+            name = _name(tx.db, group, category, around)
+            campaign = campaigns.add(tx, campaigns.NewCampaign(campaign_id(founders, tx.now), name))
+        before = stored.nodes.get(campaign, frozenset())
+        joined = group.nodes - before - stored.banned.get(campaign, frozenset())
+        if joined:
+            campaigns.join(tx, campaign, sorted(joined), by_hand=False)
+            if not is_new:
+                campaigns.note(tx, campaign, "joined", f"{len(joined)} indicators joined by what they share")
+        if group.kept is None:
+            campaigns.leave(tx, campaign, sorted(before - group.nodes))
+        if is_new:
+            campaigns.note(tx, campaign, "created", f"found by correlation, with {len(group.nodes)} indicators")
+        if joined or before - group.nodes:
+            campaigns.refresh(tx, [campaign])
+
+
+def _is_behind(db: Connection) -> bool:
+    where = correlation.place(db)
+    return bool(correlation.changed(db, where, 1) or correlation.told(db, where.sighting, 1) or correlation.due(db, 1))
+
+
+def _next_place(place: Place, changed: Sequence[Subject], told: Sequence[correlation.Told]) -> Place:
+    updated_at, pk = (changed[-1].updated_at, changed[-1].pk) if changed else place[:2]
+    return Place(updated_at, pk, told[-1].pk if told else place.sighting)
+
+
+def _add(found: Found, pk: int, features: Iterable[Feature]) -> None:
+    for feature in features:
+        found.setdefault(pk, {})[feature.key] = feature
+
+
+def _store_new(tx: Transaction, found: Found) -> dict[int, list[int]]:
+    """Stores what was not yet known; gives the new keys by indicator."""
+    known = correlation.features_of(tx.db, sorted(found))
+    new = {pk: [key for key in features if key not in known.get(pk, ())] for pk, features in found.items()}
+    new = {pk: keys for pk, keys in new.items() if keys}
+    texts = {key: found[pk][key].text for pk, keys in new.items() for key in keys}
+    correlation.add_features(tx, [(pk, key) for pk, keys in new.items() for key in keys], texts)
+    return new
+
+
+def _crossed(db: Connection, new: dict[int, list[int]]) -> set[int]:
+    """Everybody who has a feature that somebody new has: also of those that just became too common to count."""
+    added = Counter(key for keys in new.values() for key in keys)
+    reached: set[int] = set()
+    for key, count in added.items():
+        others = correlation.having(db, key, most_members(key) + count + 1)
+        if len(others) <= most_members(key) + count:
+            reached.update(others)
+    return reached
+
+
+def _partners(db: Connection, loners: set[int]) -> set[int]:
+    """Who shares a feature with those that are in no campaign: two of a pair are too few for one, and still a group.
+
+    Those in campaigns are left out: what they share was not enough, and nothing about it has changed.
+    """
+    keys = {key for found in correlation.features_of(db, sorted(loners)).values() for key in found}
+    partners: set[int] = set()
+    for key in keys:
+        others = correlation.having(db, key, most_members(key) + 1)
+        if len(others) <= most_members(key):
+            partners.update(others)
+    return partners - correlation.in_campaigns(db, sorted(partners))
+
+
+def _neighbourhood(db: Connection, nodes: set[int], stored: correlation.Membership) -> Neighbourhood:
+    """The nodes with their features, but for those only one of them has: they join nothing."""
+    subjects = {pk: it for pk, it in correlation.subjects(db, sorted(nodes)).items() if not it.benign}
+    features = correlation.features_of(db, sorted(subjects))
+    often = Counter(key for keys in features.values() for key in keys)
+    shared = {key for key, count in often.items() if count > 1}
+    own = {pk: relation_feature(subject.indicator).key for pk, subject in subjects.items()}
+    kept = {pk: campaign for campaign in sorted(stored.kept) for pk in stored.nodes.get(campaign, ())}
+    return Neighbourhood(
+        {pk: features.get(pk, frozenset()) & shared for pk in subjects},
+        correlation.counts(db, shared),
+        {pk: key for pk, key in own.items() if key in shared},
+        {pk: campaign for pk, campaign in kept.items() if pk in subjects},
+        stored.banned,
+    )
+
+
+def _close(
+    tx: Transaction, made: Sequence[Group], follows: dict[frozenset[int], int], stored: correlation.Membership
+) -> None:
+    """Leads campaigns that went into others there, and forgets those that nothing holds together any more."""
+    taken = set(follows.values())
+    for campaign, members in stored.nodes.items():
+        if campaign in taken or campaign in stored.kept:
+            continue
+        campaigns.leave(tx, campaign, members)
+        into = max(
+            ((len(group.nodes & members), follows[group.nodes]) for group in made if group.nodes in follows),
+            default=(0, 0),
+        )
+        if into[0]:
+            campaigns.merge(tx, campaign, into[1])
+            campaigns.note(tx, into[1], "merged", f"took in a campaign of {len(members)} indicators")
+        else:
+            correlation.delete_campaign(tx, campaign)
+
+
+def _name(db: Connection, group: Group, category: str | None, around: Neighbourhood) -> str:
+    """What most of them are, and what holds most of them together: ``phishing: login.example.net``."""
+    often = Counter(key for pk in group.nodes for key in around.features[pk])
+    texts = correlation.texts(db, sorted(key for key, count in often.items() if count > 1))
+    family = _best(often, texts, {FeatureKind.FAMILY})
+    what = family or category or "activity"
+    where = _best(often, texts, set(FeatureKind) - _UNSPEAKING)
+    return f"{what}: {where}" if where else f"{what}: {len(group.nodes)} indicators"
+
+
+#: Features whose text names nothing to people.
+_UNSPEAKING: Final = {
+    FeatureKind.FAMILY,
+    FeatureKind.SUBMISSION,
+    FeatureKind.CREDENTIALS,
+    FeatureKind.COMMANDS,
+    FeatureKind.NETWORK_WEEK,
+    FeatureKind.TECHNIQUES_WEEK,
+}
+
+
+def _best(often: Counter[int], texts: dict[int, str], kinds: set[FeatureKind]) -> str | None:
+    candidates = [(count, texts[key]) for key, count in often.items() if key in texts and kind_of(key) in kinds]
+    return max(candidates, key=lambda item: (item[0], item[1]))[1] if candidates else None

@@ -1,0 +1,188 @@
+"""Campaigns and their members: what correlation and operators write, and what follows from the members."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.campaign import Campaign
+from threatcloud.domain.report import Severity
+from threatcloud.storage.driver import Connection, Row, Transaction
+
+COLUMNS: Final = (
+    "pk, id, name, description, by_hand, severity, tags, mitre_ids, orgs, first_seen, last_activity, iocs, "
+    "created_at, updated_at"
+)
+SHOWN: Final = "merged_into IS NULL AND dismissed_at IS NULL"
+MAX_TAGS: Final = 20
+MAX_TECHNIQUES: Final = 50
+_encode: Final = msgspec.json.Encoder().encode
+_strings: Final = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class _Said(msgspec.Struct):
+    """What a member's metadata say of the campaign."""
+
+    tags: list[Any] = []
+    mitreIds: list[Any] = []  # noqa: N815 - the name in the metadata
+
+
+_said: Final = msgspec.json.Decoder(_Said).decode
+
+
+class NewCampaign(NamedTuple):
+    """A campaign about to be made; what its members say is added by ``refresh``."""
+
+    id: str
+    name: str
+    description: str = ""
+    by_hand: bool = False
+    severity: Severity | None = None
+    tags: Sequence[str] = ()
+
+
+def campaign_of(row: Row) -> Campaign:
+    """The campaign a row of ``COLUMNS`` stands for."""
+    severity = None if row[5] is None else Severity(row[5])
+    return Campaign._make((*row[:4], row[4] == 1, severity, *(_strings(text) for text in row[6:9]), *row[9:]))
+
+
+def add(tx: Transaction, new: NewCampaign) -> int:
+    """Makes a campaign without members; gives its row number."""
+    tx.db.run(
+        "INSERT INTO campaign (id, name, description, by_hand, own_severity, own_tags, severity, tags, mitre_ids, "
+        "orgs, first_seen, last_activity, iocs, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', '[]', ?, ?, 0, ?, ?)",
+        (
+            new.id,
+            new.name,
+            new.description,
+            int(new.by_hand),
+            new.severity,
+            _encode(list(new.tags)).decode(),
+            new.severity,
+            _encode(list(new.tags)).decode(),
+            *[tx.now] * 4,
+        ),
+    )
+    row = tx.db.row("SELECT pk FROM campaign WHERE id = ?", (new.id,))
+    assert row is not None
+    return int(row[0])
+
+
+def join(tx: Transaction, campaign: int, indicators: Iterable[int], *, by_hand: bool) -> None:
+    """Puts indicators into a campaign. What an operator put there stays the operator's."""
+    tx.db.run_many(
+        "INSERT INTO campaign_member (campaign, indicator, by_hand, joined_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (campaign, indicator) DO UPDATE SET by_hand = CASE WHEN excluded.by_hand > by_hand "
+        "THEN excluded.by_hand ELSE by_hand END",
+        [(campaign, pk, int(by_hand), tx.now) for pk in indicators],
+    )
+
+
+def leave(tx: Transaction, campaign: int, indicators: Iterable[int]) -> None:
+    """Takes indicators out of a campaign."""
+    tx.db.run_many(
+        "DELETE FROM campaign_member WHERE campaign = ? AND indicator = ?", [(campaign, pk) for pk in indicators]
+    )
+
+
+def merge(tx: Transaction, campaign: int, into: int) -> None:
+    """Leads whoever asks for a campaign to another, which takes what operators decided; members are moved apart."""
+    tx.db.run("UPDATE campaign SET merged_into = ?, updated_at = ? WHERE pk = ?", (into, tx.now, campaign))
+    tx.db.run("UPDATE campaign SET merged_into = ? WHERE merged_into = ?", (into, campaign))
+    tx.db.run("UPDATE OR REPLACE campaign_ban SET campaign = ? WHERE campaign = ?", (into, campaign))
+    tx.db.run("UPDATE campaign_event SET campaign = ? WHERE campaign = ?", (into, campaign))
+
+
+def note(tx: Transaction, campaign: int, event: str, details: str) -> None:
+    """Enters something that happened to a campaign."""
+    tx.db.run(
+        "INSERT INTO campaign_event (campaign, at, event, details) VALUES (?, ?, ?, ?)",
+        (campaign, tx.now, event, details),
+    )
+
+
+def make_due(tx: Transaction, indicators: Iterable[int]) -> None:
+    """Has correlation look at the indicators again."""
+    tx.db.run_many(
+        "INSERT INTO correlation_due (indicator) VALUES (?) ON CONFLICT DO NOTHING", [(pk,) for pk in indicators]
+    )
+
+
+def find(db: Connection, campaign_id: str) -> Campaign | None:
+    """The campaign of an id, or the one it went into; None when there is none, or it was dismissed."""
+    row = db.row("SELECT pk, merged_into, dismissed_at FROM campaign WHERE id = ?", (campaign_id,))
+    if row is None:
+        return None
+    pk = row[0] if row[1] is None else row[1]
+    row = db.row(f"SELECT {COLUMNS} FROM campaign WHERE pk = ? AND {SHOWN}", (pk,))
+    return campaign_of(row) if row else None
+
+
+def campaigns_of(db: Connection, indicators: Sequence[int]) -> list[int]:
+    """The row numbers of the campaigns that any of the indicators is in, dismissed ones too."""
+    rows = db.rows_in("SELECT DISTINCT campaign FROM campaign_member WHERE indicator IN keys()", indicators)
+    return [row[0] for row in rows]
+
+
+def refresh(tx: Transaction, campaigns: Iterable[int]) -> None:
+    """Brings what follows from the members up to date: severity, tags, techniques, times, count, organisations."""
+    for pk in campaigns:
+        _refresh(tx, pk)
+
+
+def _refresh(tx: Transaction, pk: int) -> None:
+    own = tx.db.row("SELECT own_severity, own_tags, created_at FROM campaign WHERE pk = ?", (pk,))
+    if own is None:
+        return
+    own_severity, own_tags, created_at = own
+    members = tx.db.rows(
+        "SELECT i.severity, i.first_seen, i.last_seen, i.metadata FROM campaign_member m "
+        "JOIN indicator i ON i.pk = m.indicator WHERE m.campaign = ?",
+        (pk,),
+    )
+    tags, techniques = Counter[str](), Counter[str]()
+    for *_, metadata in members:
+        said = _said(metadata) if metadata else _Said()
+        tags.update(map(str, said.tags))
+        techniques.update(map(str, said.mitreIds))
+    all_tags = dict.fromkeys([*_strings(own_tags), *(tag for tag, _ in tags.most_common(MAX_TAGS))])
+    severity = own_severity or max((row[0] for row in members if row[0]), default=None)
+    tx.db.run(
+        "UPDATE campaign SET severity = ?, tags = ?, mitre_ids = ?, orgs = ?, first_seen = ?, last_activity = ?, "
+        "iocs = ?, updated_at = ? WHERE pk = ?",
+        (
+            severity,
+            _encode(list(all_tags)).decode(),
+            _encode([technique for technique, _ in techniques.most_common(MAX_TECHNIQUES)]).decode(),
+            _encode(_orgs(tx.db, pk)).decode(),
+            min((row[1] for row in members), default=created_at),
+            max((row[2] for row in members), default=created_at),
+            len(members),
+            tx.now,
+            pk,
+        ),
+    )
+
+
+def _orgs(db: Connection, campaign: int) -> list[str]:
+    """The organisations whose keys reported any of the members."""
+    rows = db.rows(
+        "SELECT DISTINCT k.org FROM campaign_member m JOIN evidence e ON e.indicator = m.indicator "
+        "JOIN reporter r ON r.pk = e.reporter JOIN api_key k ON 'key:' || k.lineage = r.name "
+        "WHERE m.campaign = ? AND k.org IS NOT NULL ORDER BY k.org",
+        (campaign,),
+    )
+    return [row[0] for row in rows]
+
+
+def shown_of(db: Connection, indicators: Sequence[int]) -> list[str]:
+    """The ids of the campaigns that any of the indicators is in, the most recently active first."""
+    rows = db.rows_in(
+        "SELECT DISTINCT c.id, c.last_activity, c.pk FROM campaign_member m JOIN campaign c ON c.pk = m.campaign "
+        f"WHERE m.indicator IN keys() AND {SHOWN} ORDER BY c.last_activity DESC, c.pk",
+        indicators,
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,217 @@
+"""What correlation reads and writes: what is new since it last looked, features, and who is in which campaign."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threatcloud.domain.features import Saying, most_members
+from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.state import BENIGN_CODES
+from threatcloud.storage.driver import Connection, Row, Transaction
+
+_TYPES: Final = {kind.code: kind for kind in IndicatorType}
+_PLACE: Final = "correlation"
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Place(NamedTuple):
+    """How far correlation has read: the update time and row number of indicators, and the row of sightings."""
+
+    updated_at: int = 0
+    indicator: int = 0
+    sighting: int = 0
+
+
+class Subject(NamedTuple):
+    """An indicator as correlation sees it."""
+
+    pk: int
+    id: bytes
+    indicator: Indicator
+    updated_at: int
+    benign: bool
+
+
+class Told(NamedTuple):
+    """What a sighting says of an indicator."""
+
+    pk: int
+    indicator: int
+    said: Saying
+
+
+def place(db: Connection) -> Place:
+    """Where to go on."""
+    row = db.row("SELECT value FROM meta WHERE name = ?", (_PLACE,))
+    return Place(*map(int, row[0].split())) if row else Place()
+
+
+def keep_place(tx: Transaction, where: Place) -> None:
+    """Notes how far it got."""
+    tx.db.run(
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (_PLACE, " ".join(map(str, where))),
+    )
+
+
+_SUBJECT: Final = "pk, id, type, value, updated_at, withheld_code"
+
+
+def changed(db: Connection, after: Place, most: int) -> list[Subject]:
+    """Indicators stored or updated after a place, oldest update first."""
+    found: list[Subject] = []
+    for code in _TYPES:
+        found += map(
+            _subject,
+            db.rows(
+                f"SELECT {_SUBJECT} FROM indicator WHERE type = ? AND updated_at >= ? "
+                "AND (updated_at > ? OR pk > ?) ORDER BY updated_at, pk LIMIT ?",
+                (code, after.updated_at, after.updated_at, after.indicator, most),
+            ),
+        )
+    return sorted(found, key=lambda subject: (subject.updated_at, subject.pk))[:most]
+
+
+def told(db: Connection, after: int, most: int) -> list[Told]:
+    """Sightings that say that something was seen, stored after a row, oldest first."""
+    rows = db.rows(
+        "SELECT pk, indicator, reporter, received_at, observed_at, category, context FROM sighting "
+        "WHERE pk > ? AND kind = 'positive' ORDER BY pk LIMIT ?",
+        (after, most),
+    )
+    return [_told(row) for row in rows]
+
+
+def latest(db: Connection, indicator: int, most: int = 3) -> list[Told]:
+    """The last few sightings of one indicator, newest first."""
+    rows = db.rows(
+        "SELECT pk, indicator, reporter, received_at, observed_at, category, context FROM sighting "
+        "WHERE indicator = ? AND kind = 'positive' ORDER BY observed_at DESC, pk DESC LIMIT ?",
+        (indicator, most),
+    )
+    return [_told(row) for row in rows]
+
+
+def _told(row: Row) -> Told:
+    return Told(row[0], row[1], Saying._make((*row[2:6], _decode(row[6]) if row[6] else {})))
+
+
+def due(db: Connection, most: int) -> list[int]:
+    """Indicators that operators moved."""
+    return [row[0] for row in db.rows("SELECT indicator FROM correlation_due LIMIT ?", (most,))]
+
+
+def done(tx: Transaction, indicators: Iterable[int]) -> None:
+    """They have been looked at."""
+    tx.db.run_many("DELETE FROM correlation_due WHERE indicator = ?", [(pk,) for pk in indicators])
+
+
+def subjects(db: Connection, pks: Sequence[int]) -> dict[int, Subject]:
+    """Stored indicators by row number."""
+    rows = db.rows_in(f"SELECT {_SUBJECT} FROM indicator WHERE pk IN keys()", pks)
+    return {row[0]: _subject(row) for row in rows}
+
+
+def neighbours(db: Connection, ids: Sequence[bytes], most: int) -> dict[bytes, list[Subject]]:
+    """Stored indicators related to each of these, either way round, at most so many; those without are left out."""
+    found: dict[bytes, list[Subject]] = {}
+    for key in ids:
+        rows = db.rows(
+            f"SELECT {_SUBJECT} FROM indicator WHERE id IN (SELECT object FROM relation WHERE subject = ? "
+            "UNION SELECT subject FROM relation WHERE object = ?) LIMIT ?",
+            (key, key, most),
+        )
+        if rows:
+            found[key] = [_subject(row) for row in rows]
+    return found
+
+
+def _subject(row: Row) -> Subject:
+    return Subject(row[0], row[1], Indicator(_TYPES[row[2]], row[3]), row[4], row[5] in BENIGN_CODES)
+
+
+def features_of(db: Connection, pks: Sequence[int]) -> dict[int, frozenset[int]]:
+    """The feature keys of indicators; those without any are left out."""
+    found: dict[int, set[int]] = defaultdict(set)
+    for pk, key in db.rows_in("SELECT indicator, key FROM feature WHERE indicator IN keys()", pks):
+        found[pk].add(key)
+    return {pk: frozenset(keys) for pk, keys in found.items()}
+
+
+def add_features(tx: Transaction, rows: Iterable[tuple[int, int]], texts: Mapping[int, str]) -> None:
+    """Stores (indicator, key); the words of a key once a second indicator has it."""
+    rows = sorted(rows)
+    tx.db.run_many("INSERT INTO feature (indicator, key) VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+    keys = {key for _, key in rows}
+    shared = [(key, texts[key]) for key in sorted(keys) if len(having(tx.db, key, 2)) == 2]
+    tx.db.run_many("INSERT INTO feature_name (key, text) VALUES (?, ?) ON CONFLICT DO NOTHING", shared)
+
+
+def having(db: Connection, key: int, most: int) -> list[int]:
+    """The indicators that have a feature, by row number; at most so many."""
+    return [row[0] for row in db.rows("SELECT indicator FROM feature WHERE key = ? LIMIT ?", (key, most))]
+
+
+def counts(db: Connection, keys: Iterable[int]) -> dict[int, int]:
+    """How many indicators have each feature; beyond what says anything one more is all that is counted."""
+    found: dict[int, int] = {}
+    for key in keys:
+        row = db.row(
+            "SELECT count(*) FROM (SELECT 1 FROM feature WHERE key = ? LIMIT ?) AS found", (key, most_members(key) + 1)
+        )
+        assert row is not None
+        found[key] = row[0]
+    return found
+
+
+def texts(db: Connection, keys: Sequence[int]) -> dict[int, str]:
+    """The words of features; those only one indicator has are left out."""
+    return dict(db.rows_in("SELECT key, text FROM feature_name WHERE key IN keys()", keys))
+
+
+def in_campaigns(db: Connection, pks: Sequence[int]) -> set[int]:
+    """Those of the indicators that are in a campaign."""
+    return {row[0] for row in db.rows_in("SELECT indicator FROM campaign_member WHERE indicator IN keys()", pks)}
+
+
+class Membership(NamedTuple):
+    """Who is in which campaign, and which campaigns correlation must keep as they are (edited, or dismissed)."""
+
+    nodes: dict[int, frozenset[int]]
+    kept: frozenset[int]
+    banned: dict[int, frozenset[int]]
+
+
+def membership(db: Connection, campaigns: Sequence[int]) -> Membership:
+    """The members of campaigns, with what operators decided about them."""
+    nodes: dict[int, set[int]] = defaultdict(set)
+    banned: dict[int, set[int]] = defaultdict(set)
+    for campaign, pk in db.rows_in(
+        "SELECT campaign, indicator FROM campaign_member WHERE campaign IN keys()", campaigns
+    ):
+        nodes[campaign].add(pk)
+    for campaign, pk in db.rows_in("SELECT campaign, indicator FROM campaign_ban WHERE campaign IN keys()", campaigns):
+        banned[campaign].add(pk)
+    rows = db.rows_in(
+        "SELECT pk FROM campaign WHERE pk IN keys() AND (by_hand = 1 OR dismissed_at IS NOT NULL)", campaigns
+    )
+    return Membership(
+        {campaign: frozenset(pks) for campaign, pks in nodes.items()},
+        frozenset(row[0] for row in rows),
+        {campaign: frozenset(pks) for campaign, pks in banned.items()},
+    )
+
+
+def founding(db: Connection, pks: Sequence[int]) -> tuple[list[bytes], str | None]:
+    """The ids of indicators, and the category most of them have."""
+    rows = db.rows_in("SELECT id, category FROM indicator WHERE pk IN keys()", pks)
+    categories = [row[1] for row in rows if row[1]]
+    return [row[0] for row in rows], max(sorted(set(categories)), key=categories.count, default=None)
+
+
+def delete_campaign(tx: Transaction, campaign: int) -> None:
+    """Forgets a campaign correlation made that nothing holds together any more."""
+    for table, column in (("campaign_ban", "campaign"), ("campaign_event", "campaign"), ("campaign", "pk")):
+        tx.db.run(f"DELETE FROM {table} WHERE {column} = ?", (campaign,))
