@@ -29,6 +29,7 @@ from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
+from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.feeds import IndicatorFeed
@@ -164,6 +165,7 @@ def _assemble(
         feeds=IndicatorFeed(store, names, clock),
         agents=Agents(store, publisher, clock),
         rules=Rules(store, audit, clock),
+        campaigns=Campaigns(store, names, screener, audit, clock),
         auditing=auditing,
         importing=Importing(store, names, audit, clock),
         job_runs=lambda: list(runner.last_runs.values()),

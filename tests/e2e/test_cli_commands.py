@@ -64,6 +64,24 @@ def test_indicators_are_added_found_and_explained(served: Place) -> None:
     assert (tags["http://bad-place.com/x"], tags["45.1.1.1"]) == ("'=cmd|calc", "")
 
 
+def test_campaigns_are_made_edited_and_shown(served: Place) -> None:
+    place = served
+    for value in ("45.1.1.1", "45.2.2.2"):
+        place.call("ioc", "add", "ip", value)
+    made = place.json("campaign", "create", "Operation [b]Example[/b]", "--ioc", "45.1.1.1", "--tag", "apt")
+    edited = place.json("campaign", "edit", made["id"], "--add", "45[.]2.2.2", "--severity", "high")
+    assert (edited["iocCount"], edited["severity"], edited["tags"]) == (2, "high", ["apt"])
+    shown = place.call("campaign", "view", made["id"]).stdout.decode()
+    assert "Operation [b]Example[/b]" in shown
+    assert "2 were put together by an operator" in " ".join(shown.split())
+    assert [item["id"] for item in place.json("campaign", "list", "--status", "active")] == [made["id"]]
+    assert b"nothing to change" in place.call("campaign", "edit", made["id"], code=2).stderr
+    assert b"iocs[0]" in place.call("campaign", "create", "x", "--ioc", "45.9.9.9", code=2).stderr
+    place.call("campaign", "delete", made["id"])
+    assert place.json("campaign", "list") == []
+    place.call("campaign", "view", made["id"], code=3)
+
+
 def test_a_database_without_a_server_is_worked_on_all_the_same(place: Place) -> None:
     assert b"there is no database" in place.call("ioc", "list", code=3).stderr
     assert json.loads(place.run("ioc", "add", "ip", "45.1.1.1", "--json").stdout)["new"] == 1

@@ -40,11 +40,12 @@ async def create(
     expires: Annotated[
         str | None, typer.Option(help="When it ends: a time (ISO 8601), or 12h, 90d, 52w from now.")
     ] = None,
+    org: Annotated[str | None, typer.Option(help="The organisation it is given to; campaigns count those.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key. It is printed this once: only its digest is stored."""
     body: dict[str, Any] = {"name": name, "role": role, "scopes": [item.value for item in scope or []] or None}
-    new = await api.call("POST", "/api/keys", {**body, "expiresAt": _time(expires)})
+    new = await api.call("POST", "/api/keys", {**body, "expiresAt": _time(expires), "org": org})
     _show_new(new, as_json)
 
 
@@ -55,8 +56,8 @@ async def list_(api: Api, as_json: Json = False) -> None:
 
 
 def _show_all(found: list[dict[str, Any]]) -> None:
-    names = ("id", "name", "mask", "scopes", "role", "status", "createdAt", "expiresAt")
-    columns = ("id", "name", "key", "scopes", "role", "status", "created", "expires")
+    names = ("id", "name", "mask", "scopes", "role", "org", "status", "createdAt", "expiresAt")
+    columns = ("id", "name", "key", "scopes", "role", "org", "status", "created", "expires")
     print_table(columns, ([item[name] for name in names] for item in found))
 
 

@@ -27,7 +27,10 @@ _KEY: Final = re.compile(r"[\x21-\x2b\x2d-\x39\x3b-\x3f\x41-\x7e]+\Z")
 
 
 class KeyInfo(NamedTuple):
-    """What is known of a key: everything but the key. ``lineage`` is the id of the first key of a rotation."""
+    """What is known of a key: everything but the key. ``lineage`` is the id of the first key of a rotation.
+
+    ``org``: the organisation it was given to.
+    """
 
     id: str
     lineage: str
@@ -38,6 +41,7 @@ class KeyInfo(NamedTuple):
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    org: str | None = None
 
     def is_valid_at(self, time_ms: int) -> bool:
         """Neither expired nor revoked: what is revoked stays so, even when the clock is put back."""

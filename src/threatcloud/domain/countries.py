@@ -261,3 +261,12 @@ COUNTRY_NAMES: Final[Mapping[str, str]] = {
 def country_name(code: str) -> str:
     """The name for an upper-case code; the code itself where it is nobody's, since reporters may say any."""
     return COUNTRY_NAMES.get(code, code)
+
+
+_CODES = {name.casefold(): code for code, name in COUNTRY_NAMES.items()}
+
+
+def country_code(text: str) -> str | None:
+    """The code of a country given by code or English name in any case; None for what is neither."""
+    wanted = text.strip()
+    return wanted.upper() if wanted.upper() in COUNTRY_NAMES else _CODES.get(wanted.casefold())

@@ -11,6 +11,7 @@ from threatcloud.services.access import KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
+from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
@@ -43,6 +44,7 @@ class Services:
     feeds: IndicatorFeed
     agents: Agents
     rules: Rules
+    campaigns: Campaigns
     auditing: Auditing
     importing: Importing
     job_runs: Callable[[], list[JobRun]]

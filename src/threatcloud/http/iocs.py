@@ -40,6 +40,7 @@ class SearchQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     tag: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     mitre_id: Annotated[str, Meta(pattern=rf"^[Tt][0-9]{{4}}(\.[0-9]{{3}})?{END}")] | None = None
     country: Annotated[str, Meta(pattern=rf"^[A-Za-z]{{2}}{END}", description="ISO 3166 alpha-2")] | None = None
+    campaign: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     sort: Sort = Sort.UPDATED
     page: PageNumber = 1
     limit: Limit200 = 50
@@ -72,6 +73,7 @@ async def search(call: Call) -> Answer:
         tag=query.tag,
         technique=normalise_technique_id(query.mitre_id) if query.mitre_id else None,
         country=query.country.upper() if query.country else None,
+        campaign=query.campaign,
     )
     page = await call.services.lookup.search(filters, query.sort, query.page, query.limit, query.cursor)
     items = [wire.ioc(state) for state in page.items]

@@ -22,6 +22,12 @@ class KeyBody(msgspec.Struct, rename="camel"):
     scopes: Annotated[list[Scope], Meta(min_length=1, description="default read, write, audit")] | None = None
     role: Annotated[str, Meta(description="operator, agent, honeypot or community")] = "operator"
     expires_at: str | None = None
+    org: (
+        Annotated[
+            str, Meta(min_length=1, max_length=64, description="the organisation it is given to; campaigns count")
+        ]
+        | None
+    ) = None
 
 
 class RotateBody(msgspec.Struct, rename="camel"):
@@ -42,6 +48,7 @@ class KeyShape(wire.Shape):
     expires_at: str | None
     revoked_at: str | None
     status: str
+    org: str | None
 
 
 class NewKeyShape(wire.Shape):
@@ -63,6 +70,7 @@ def _shape(info: KeyInfo, now: int) -> KeyShape:
         time_or_none(info.expires_at),
         time_or_none(info.revoked_at),
         status,
+        info.org,
     )
 
 
@@ -82,7 +90,10 @@ async def create_key(call: Call) -> Answer:
     if expires_at is not None and expires_at <= now:
         raise invalid("expiresAt", "must lie in the future")
     scopes = frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES
-    return ok(_new(await call.services.keys.create(body.name, scopes, role, expires_at, call.caller), now), 201)
+    if body.org is not None and not body.org.isprintable():
+        raise invalid("org", "must be one line of printable characters")
+    new = await call.services.keys.create(body.name, scopes, role, expires_at, call.caller, body.org)
+    return ok(_new(new, now), 201)
 
 
 async def list_keys(call: Call) -> Answer:

@@ -8,6 +8,7 @@ from threatcloud.http import (
     agents,
     analytics,
     audit,
+    campaigns,
     charts,
     feeds,
     iocs,
@@ -31,6 +32,7 @@ ENDPOINTS: Final = (
     *audit.ENDPOINTS,
     *agents.ENDPOINTS,
     *rules.ENDPOINTS,
+    *campaigns.ENDPOINTS,
     *keys.ENDPOINTS,
     *system.ENDPOINTS,
 )

@@ -327,7 +327,7 @@ def ioc_detail(detail: Detail, screener: Screener) -> IocDetail:
         state.tlp,
         _tags(state),
         list(state.sources),
-        [],
+        detail.campaigns,
         [Related(value, kind, relation) for value, kind, relation in detail.related],  # type: ignore[arg-type]
         _around(detail.networks),
         [technique(item, screener) for item in metadata["mitreIds"]],

@@ -88,20 +88,34 @@ class KeyDesk:
         self._ring = ring
 
     async def create(
-        self, name: str, scopes: frozenset[Scope], role: Role, expires_at: int | None, by: Caller
+        self,
+        name: str,
+        scopes: frozenset[Scope],
+        role: Role,
+        expires_at: int | None,
+        by: Caller,
+        org: str | None = None,
     ) -> NewKey:
         """A new random key of 256 bits; only its digest is stored."""
-        new = self._make(name, scopes, role, expires_at, lineage=None)
+        new = self._make(name, scopes, role, expires_at, org, lineage=None)
         await self._store.write(lambda tx: self._add(tx, new, by))
         return new
 
     def _make(
-        self, name: str, scopes: frozenset[Scope], role: Role, expires_at: int | None, lineage: str | None
+        self,
+        name: str,
+        scopes: frozenset[Scope],
+        role: Role,
+        expires_at: int | None,
+        org: str | None,
+        lineage: str | None,
     ) -> NewKey:
         key = KEY_PREFIX + secrets.token_urlsafe(32)
         key_id = "key_" + secrets.token_hex(8)
         created_at = self._clock()
-        return NewKey(key, KeyInfo(key_id, lineage or key_id, name, mask_of(key), scopes, role, created_at, expires_at))
+        mask = mask_of(key)
+        info = KeyInfo(key_id, lineage or key_id, name, mask, scopes, role, created_at, expires_at, org=org)
+        return NewKey(key, info)
 
     def _add(self, tx: Transaction, new: NewKey, by: Caller) -> None:
         info = new.info
@@ -128,7 +142,7 @@ class KeyDesk:
     async def rotate(self, key_id: str, overlap_hours: float, by: Caller) -> NewKey:
         """A new key with the rights and the history of an old one, which works on for the overlap."""
         old = await self._stored(key_id)
-        new = self._make(old.name, old.scopes, old.role, old.expires_at, old.lineage)
+        new = self._make(old.name, old.scopes, old.role, old.expires_at, old.org, old.lineage)
         ends_at = self._clock() + int(overlap_hours * HOUR_MS)
         if old.expires_at is not None:
             ends_at = min(ends_at, old.expires_at)

@@ -17,7 +17,7 @@ from threatcloud.domain.indicator import (
 )
 from threatcloud.domain.reputation import PRIOR_LOG_ODDS, Term, reputation_of, terms
 from threatcloud.domain.state import IndicatorState, as_of
-from threatcloud.storage import facts, indicators
+from threatcloud.storage import campaigns, facts, indicators
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.names import Names
 from threatcloud.storage.search import Filters, Place, Sort, count, place_of, search
@@ -29,11 +29,12 @@ RANGE_CLASS_LINES: Final = 32
 
 
 class Detail(NamedTuple):
-    """Everything about an indicator: its state, related indicators (value, type, relation), networks around it."""
+    """Everything about an indicator: its state, related ones (value, type, relation), networks around it, campaigns."""
 
     state: IndicatorState
     related: list[tuple[str, str, str]]
     networks: list[IndicatorState]
+    campaigns: list[str]
 
 
 class Unknown(NamedTuple):
@@ -85,13 +86,14 @@ class Lookup:
         wanted = key or indicator_key(*indicator)  # type: ignore[misc]
 
         def read(db: Connection) -> Detail | Unknown:
-            found = indicators.find_with_relations(db, wanted, self._names)
+            found = indicators.find_connected(db, wanted, self._names)
             if found is not None:
-                state, has_relations = found
+                state, has_relations, has_campaigns = found
                 if state.expires_at is not None:
                     state = as_of(state, self._clock())
                 related = indicators.related(db, wanted) if has_relations else []
-                return Detail(state, related, self._networks(db, state.indicator))
+                within = campaigns.shown_of(db, [state.pk]) if has_campaigns else []
+                return Detail(state, related, self._networks(db, state.indicator), within)
             if indicator is None:
                 raise NotFound(f"there is no indicator {value}")
             return Unknown(indicator, self._networks(db, indicator))

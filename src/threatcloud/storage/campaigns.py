@@ -186,3 +186,39 @@ def shown_of(db: Connection, indicators: Sequence[int]) -> list[str]:
         indicators,
     )
     return [row[0] for row in rows]
+
+
+def describe(
+    tx: Transaction,
+    campaign: int,
+    name: str | None,
+    description: str | None,
+    severity: Severity | None,
+    tags: Sequence[str] | None,
+) -> None:
+    """Sets what an operator says; None leaves it. From now on the campaign is the operator's."""
+    tx.db.run(
+        "UPDATE campaign SET by_hand = 1, name = coalesce(?, name), description = coalesce(?, description), "
+        "own_severity = coalesce(?, own_severity), own_tags = coalesce(?, own_tags) WHERE pk = ?",
+        (name, description, severity, None if tags is None else _encode(list(tags)).decode(), campaign),
+    )
+
+
+def ban(tx: Transaction, campaign: int, indicators: Iterable[int]) -> None:
+    """Keeps correlation from putting them back."""
+    tx.db.run_many(
+        "INSERT INTO campaign_ban (campaign, indicator) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(campaign, pk) for pk in indicators],
+    )
+
+
+def lift_bans(tx: Transaction, campaign: int, indicators: Iterable[int]) -> None:
+    """Lets them come back."""
+    tx.db.run_many(
+        "DELETE FROM campaign_ban WHERE campaign = ? AND indicator = ?", [(campaign, pk) for pk in indicators]
+    )
+
+
+def dismiss(tx: Transaction, campaign: int) -> None:
+    """Takes a campaign out of sight for good."""
+    tx.db.run("UPDATE campaign SET dismissed_at = ?, updated_at = ? WHERE pk = ?", (tx.now, tx.now, campaign))

@@ -78,14 +78,15 @@ def find(db: Connection, key: bytes, names: Names) -> IndicatorState | None:
     return None if row is None else state_of(row, names)
 
 
-def find_with_relations(db: Connection, key: bytes, names: Names) -> tuple[IndicatorState, bool] | None:
-    """The state of the indicator with this id, and whether it has any relation; None when it is not stored."""
+def find_connected(db: Connection, key: bytes, names: Names) -> tuple[IndicatorState, bool, bool] | None:
+    """The state of the indicator with this id, whether it has any relation, and any campaign; None: not stored."""
     row = db.row(
         f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM relation WHERE subject = id) "
-        "OR EXISTS (SELECT 1 FROM relation WHERE object = id) FROM indicator WHERE id = ?",
+        "OR EXISTS (SELECT 1 FROM relation WHERE object = id), "
+        "EXISTS (SELECT 1 FROM campaign_member WHERE indicator = pk) FROM indicator WHERE id = ?",
         (key,),
     )
-    return None if row is None else (state_of(row, names), bool(row[27]))
+    return None if row is None else (state_of(row, names), row[27] == 1, row[28] == 1)
 
 
 def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes, IndicatorState]:

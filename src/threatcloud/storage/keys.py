@@ -4,14 +4,14 @@ from threatcloud.domain.access import KeyInfo, Scope
 from threatcloud.domain.report import Role
 from threatcloud.storage.driver import Connection, Row, Transaction
 
-_COLUMNS = "id, lineage, name, mask, scopes, role, created_at, expires_at, revoked_at"
+_COLUMNS = "id, lineage, name, mask, scopes, role, created_at, expires_at, revoked_at, org"
 TOPIC = "keys"
 
 
 def all_keys(db: Connection) -> list[tuple[bytes, KeyInfo]]:
     """Every key ever made with its digest, oldest first."""
     rows = db.rows(f"SELECT {_COLUMNS}, digest FROM api_key ORDER BY created_at, id")
-    return [(row[9], _info(row)) for row in rows]
+    return [(row[10], _info(row)) for row in rows]
 
 
 def find_key(db: Connection, key_id: str) -> KeyInfo | None:
@@ -24,8 +24,8 @@ def add_key(tx: Transaction, digest: bytes, key: KeyInfo) -> None:
     """Stores a new key."""
     scopes = "+".join(sorted(key.scopes))
     tx.db.run(
-        f"INSERT INTO api_key ({_COLUMNS}, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key[:4], scopes, key.role.value, key.created_at, key.expires_at, key.revoked_at, digest),
+        f"INSERT INTO api_key ({_COLUMNS}, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*key[:4], scopes, key.role.value, key.created_at, key.expires_at, key.revoked_at, key.org, digest),
     )
     tx.announce(TOPIC)
 
@@ -41,4 +41,4 @@ def end_key(tx: Transaction, key_id: str, *, expires_at: int | None = None, revo
 
 def _info(row: Row) -> KeyInfo:
     scopes = frozenset(Scope(word) for word in row[4].split("+"))
-    return KeyInfo(row[0], row[1], row[2], row[3], scopes, Role(row[5]), row[6], row[7], row[8])
+    return KeyInfo(row[0], row[1], row[2], row[3], scopes, Role(row[5]), *row[6:10])

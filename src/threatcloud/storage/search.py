@@ -16,6 +16,13 @@ _MAX_LOOKED_UP_HOSTS: Final = 4_096
 _MAPPED: Final = packed(Network(4, 0, 0))[:12]
 
 
+#: Also by the id of a campaign that went into another.
+_IN_CAMPAIGN: Final = (
+    "pk IN (SELECT m.indicator FROM campaign c JOIN campaign_member m ON m.campaign = coalesce(c.merged_into, c.pk) "
+    "WHERE c.id = ? AND c.dismissed_at IS NULL)"
+)
+
+
 class Sort(StrEnum):
     """The orders a search can have."""
 
@@ -49,6 +56,7 @@ class Filters(NamedTuple):
     tag: str | None = None
     technique: str | None = None
     country: str | None = None
+    campaign: str | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -131,6 +139,7 @@ def _where(db: Connection, filters: Filters) -> tuple[list[str], list[Any]]:
         ("updated_at >= ?", filters.since),
         ("country = ?", filters.country),
         ("instr(lower(value), ?) > 0", filters.text.lower() if filters.text else None),
+        (_IN_CAMPAIGN, filters.campaign),
         ("pk IN (SELECT indicator FROM label WHERE kind = 'tag' AND value = ?)", filters.tag),
         ("pk IN (SELECT indicator FROM label WHERE kind = 'technique' AND value = ?)", filters.technique),
     ]
