@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -71,12 +71,25 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """A route without parameters."""
 
 
+class OtherBody(NamedTuple):
+    """Another shape a body may have: an object with ``key`` in it, or an array where that is empty.
+
+    ``documented`` as in ``Endpoint``, None for what is refused; ``answer`` where it is not the endpoint's.
+    """
+
+    key: str
+    body: Any
+    documented: Any = None
+    answer: Any = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Endpoint:
     """One route. ``answer`` is the type of ``data``; ``collection`` says that it is a page of them.
 
     ``media`` names what it answers with when that is not the JSON envelope. ``documented_body`` stands in the
     documentation for a body whose items are decoded one by one; ``also`` names the shapes of other good answers.
+    A body that is none and does not have ``own_key`` may be the first of ``others`` that it looks like.
     """
 
     method: str
@@ -89,6 +102,8 @@ class Endpoint:
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None
     documented_body: type[msgspec.Struct] | None = None
+    own_key: str = ""
+    others: tuple[OtherBody, ...] = ()
     answer: Any = None
     collection: bool = False
     status: int = 200
@@ -148,21 +163,40 @@ class QueryReader:
 
 
 class BodyReader:
-    """Decodes the JSON body of one endpoint."""
+    """Decodes the JSON body of one endpoint; a body of another shape (``OtherBody``) by the shape's own rules."""
 
-    def __init__(self, body: type[msgspec.Struct]) -> None:
+    def __init__(self, body: Any, own_key: str = "", others: tuple[OtherBody, ...] = ()) -> None:
         self._decode = msgspec.json.Decoder(body).decode
-        self._wants = wants_of(body)
+        self._wants = wants_of(body) if isinstance(body, type) else {}
+        self._own_key = own_key
+        self._others = [(other.key, BodyReader(other.body)) for other in others]
 
     def read(self, raw: bytes) -> Any:
         """The body; InvalidInput says what is wrong with it."""
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
+            other = self._other(raw)
+            if other is not None:
+                return other.read(raw)
             raise _invalid([problem_of(error, self._wants)]) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             reason = "is nested too deep" if isinstance(error, RecursionError) else f"is not valid JSON: {error}"
             raise _invalid([Problem("body", reason)]) from None
+
+    def _other(self, raw: bytes) -> "BodyReader | None":
+        """The reader of the shape that the body has by its own keys."""
+        if not self._others:
+            return None
+        try:
+            keys = _decode_keys(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        found = {""} if isinstance(keys, list) else keys.keys()
+        return None if self._own_key in found else next((read for key, read in self._others if key in found), None)
+
+
+_decode_keys: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 
 
 def _invalid(problems: list[Problem]) -> InvalidInput:

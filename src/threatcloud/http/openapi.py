@@ -68,6 +68,7 @@ def _shapes(endpoints: tuple[Endpoint, ...]) -> list[Any]:
             endpoint.documented_body or endpoint.body,
             endpoint.answer,
             *endpoint.also.values(),
+            *(shape for other in endpoint.others for shape in (other.documented, other.answer)),
         ]
     return list({repr(shape): shape for shape in shapes if shape is not None and not isinstance(shape, str)}.values())
 
@@ -83,7 +84,8 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str
     if endpoint.description:
         operation["description"] = endpoint.description
     if endpoint.body is not None:
-        content: dict[str, Any] = {"schema": schemas[repr(endpoint.documented_body or endpoint.body)]}
+        bodies = [endpoint.documented_body or endpoint.body, *(other.documented for other in endpoint.others)]
+        content: dict[str, Any] = {"schema": _any_of(bodies, schemas)}
         if endpoint.example is not None:
             content["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": {JSON: content}}
@@ -143,13 +145,19 @@ def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     if endpoint.answer is None:
         kind = "object" if endpoint.media.startswith(JSON) else "string"
         return {endpoint.media.partition(";")[0]: {"schema": {"type": kind}}}
-    data = schemas[repr(endpoint.answer)]
+    data = _any_of([endpoint.answer, *(other.answer for other in endpoint.others)], schemas)
     if not endpoint.collection:
         return {JSON: {"schema": _enveloped(data)}}
     envelope = _enveloped({"type": "array", "items": data})
     envelope["properties"]["pagination"] = schemas[repr(Pagination)]
     envelope["required"].append("pagination")
     return {JSON: {"schema": envelope}}
+
+
+def _any_of(shapes: list[Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that has one of the shapes; None is no shape."""
+    found = [schemas[name] for name in dict.fromkeys(repr(shape) for shape in shapes if shape is not None)]
+    return found[0] if len(found) == 1 else {"anyOf": found}
 
 
 def _enveloped(data: dict[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class RouteTable:
         self._root = _Node()
         for endpoint in endpoints:
             node = self._node(endpoint.segments)
-            route = Route(endpoint, QueryReader(endpoint.query), BodyReader(endpoint.body) if endpoint.body else None)
+            body = BodyReader(endpoint.body, endpoint.own_key, endpoint.others) if endpoint.body else None
+            route = Route(endpoint, QueryReader(endpoint.query), body)
             node.routes[endpoint.method] = route
             if "{" not in endpoint.path:
                 self._exact[endpoint.path.encode()] = Found(node.routes, {})

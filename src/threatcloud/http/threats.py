@@ -1,18 +1,22 @@
 """``POST /api/threats``: reports in."""
 
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from threatcloud.domain.errors import Problem
+from threatcloud.domain.errors import InvalidInput, Problem
 from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
-from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, problem_of, wants_of
+from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass, problem_of, wants_of
 from threatcloud.http.errors import ErrorDetail
 from threatcloud.http.wire import CategoryWord, SeverityWord, Shape, TypeWord
+from threatcloud.services.agent_uploads import MAX_EVENTS, AgentEvent, TrapSummary, claim_of_event
 from threatcloud.services.intake import Claim
-from threatcloud.services.reporting import MAX_BATCH, Retry
+from threatcloud.services.reporting import MAX_BATCH, OWN_WORDING, Retry, Wording
+
+T = TypeVar("T")
 
 
 class ThreatQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +54,24 @@ class ThreatBatchShape(msgspec.Struct):
     threats: Annotated[list[ThreatItem], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
+class AgentEvents(msgspec.Struct):
+    """1 to 100 events of a guard."""
+
+    events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class AgentEventsShape(msgspec.Struct):
+    """1 to 100 events of a guard, as documented."""
+
+    events: Annotated[list[AgentEvent], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class SealedBody(msgspec.Struct):
+    """An encrypted upload."""
+
+    sealed: msgspec.Raw
+
+
 class SubmittedShape(Shape, omit_defaults=True):
     """What became of a batch: ids in the order of the input; ``rejected`` only with ``partial``."""
 
@@ -61,18 +83,29 @@ class SubmittedShape(Shape, omit_defaults=True):
 
 
 _decode_item: Final = msgspec.json.Decoder(ThreatItem).decode
-_WANTS: Final = wants_of(ThreatItem)
+_decode_event: Final = msgspec.json.Decoder(AgentEvent).decode
+_WANTS: Final = wants_of(ThreatItem) | wants_of(AgentEvent) | wants_of(TrapSummary)
 
 
-def _claim(raw: msgspec.Raw) -> Claim | list[Problem]:
+def decoded(
+    raw: msgspec.Raw, decode: Callable[[msgspec.Raw], T], claim_of: Callable[[T], Claim | list[Problem]]
+) -> Claim | list[Problem]:
+    """The claim of one item of a batch, or what is wrong with the item."""
     try:
-        item = _decode_item(raw)
+        return claim_of(decode(raw))
     except msgspec.ValidationError as error:
         return [problem_of(error, _WANTS)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return [Problem("body", f"is not valid JSON: {error}")]
     except RecursionError:
         return [Problem("metadata", "is nested too deep")]
+
+
+def _claim(raw: msgspec.Raw) -> Claim | list[Problem]:
+    return decoded(raw, _decode_item, _claim_of)
+
+
+def _claim_of(item: ThreatItem) -> Claim:
     return Claim(
         item.type,
         item.value,
@@ -87,13 +120,32 @@ def _claim(raw: msgspec.Raw) -> Claim | list[Problem]:
     )
 
 
+def refuse_sealed(body: object) -> None:
+    """Raises InvalidInput for an upload that only its sender's old server could open."""
+    if isinstance(body, SealedBody):
+        reason = "sealed uploads are not supported; send the reports in the clear, over TLS"
+        raise InvalidInput(reason, [Problem("sealed", reason)])
+
+
 async def report(call: Call) -> Answer:
     """Stores a batch of reports."""
-    claims = [_claim(raw) for raw in call.body.threats]
+    body = call.body
+    if isinstance(body, ThreatBatch):
+        return await submit(call, [_claim(raw) for raw in body.threats])
+    if isinstance(body, AgentEvent):
+        return await submit(call, [claim_of_event(body)], Wording({"value": "attackSourceIP"}))
+    refuse_sealed(body)
+    claims = [decoded(raw, _decode_event, claim_of_event) for raw in body.events]
+    return await submit(call, claims, Wording({"value": "attackSourceIP"}, "events[{}]."))
+
+
+async def submit(call: Call, claims: list[Claim | list[Problem]], wording: Wording = OWN_WORDING) -> Answer:
+    """Stores claims as the request's query and Idempotency-Key want it, and answers what became of them."""
     key = call.header(b"idempotency-key")
     partial: bool = call.query.partial
     retry = Retry.of(key, b"partial" if partial else b"whole", call.raw_body) if key is not None else None
-    done = await call.services.reporting.submit(claims, call.caller, partial=partial, retry=retry)
+    reporting = call.services.reporting
+    done = await reporting.submit(claims, call.caller, partial=partial, retry=retry, wording=wording)
     rejected = [ErrorDetail(item.field, item.reason, item.position) for item in done.rejected] if partial else None
     return ok(SubmittedShape(done.received, done.new, done.updated, done.ids, rejected), 201)
 
@@ -104,13 +156,21 @@ ENDPOINTS: Final = (
         path="/api/threats",
         summary="Report indicators",
         description="One bad item refuses the whole batch and names every bad item in `details`; with "
-        "`partial=true` the good ones are stored. An `Idempotency-Key` makes a retry within 24 hours safe.",
+        "`partial=true` the good ones are stored. An `Idempotency-Key` makes a retry within 24 hours safe.\n\n"
+        "Deployed guards send shapes of their own, one event or `events`, which become the same reports: `attackType` "
+        "the category where it is the word for one, else a tag. `sealed` uploads are refused.",
         access=Access.REPORT,
         rate=RateClass.WRITE,
         handler=report,
         query=ThreatQuery,
         body=ThreatBatch,
         documented_body=ThreatBatchShape,
+        own_key="threats",
+        others=(
+            OtherBody("sealed", SealedBody),
+            OtherBody("events", AgentEvents, AgentEventsShape),
+            OtherBody("attackSourceIP", AgentEvent, AgentEvent),
+        ),
         answer=SubmittedShape,
         status=201,
         tag="Reports",

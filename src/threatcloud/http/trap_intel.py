@@ -7,13 +7,22 @@ from msgspec import Meta
 
 from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
-from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
+from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass
+from threatcloud.http.threats import SealedBody, SubmittedShape, decoded, refuse_sealed, submit
 from threatcloud.http.wire import Shape
+from threatcloud.services.agent_uploads import MAX_SUMMARIES, TrapSummary, claim_of_summary
+from threatcloud.services.reporting import Wording
 from threatcloud.services.trapping import Interaction, Visit
 
 MAX_INTERACTIONS: Final = 1000
 MAX_CREDENTIALS: Final = 1000
 MAX_PAYLOADS: Final = 100
+
+
+class TrapQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Parameters of summaries; a visit is stored whole or not at all."""
+
+    partial: Annotated[bool, Meta(description="of an array: store the good items and name the bad ones")] = False
 
 
 class InteractionItem(msgspec.Struct):
@@ -52,8 +61,17 @@ class TrapShape(Shape):
     campaign_match: str | None
 
 
+_decode_summary: Final = msgspec.json.Decoder(TrapSummary).decode
+_Summaries = Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_SUMMARIES)]
+_SummariesShape = Annotated[list[TrapSummary], Meta(min_length=1, max_length=MAX_SUMMARIES)]
+
+
 async def report_visit(call: Call) -> Answer:
-    """Stores one visit."""
+    """Stores one visit, or a batch of summaries."""
+    if isinstance(call.body, list):
+        claims = [decoded(raw, _decode_summary, claim_of_summary) for raw in call.body]
+        return await submit(call, claims, Wording({"value": "sourceIP"}, "[{}]."))
+    refuse_sealed(call.body)
     body: TrapBody = call.body
     visit = Visit(
         body.trap_id,
@@ -73,15 +91,24 @@ ENDPOINTS: Final = (
         path="/api/trap-intel",
         summary="Report a visit to a honeypot",
         description="The attacker, the payloads, and the URLs, domains and addresses that executed commands name "
-        "become indicators, related to each other.",
+        "become indicators, related to each other.\n\n"
+        "Deployed honeypots send an array of 1 to 20 summaries, which are reports of the attackers and are answered as "
+        "`POST /api/threats` is, with `partial` and `Idempotency-Key` as there. `sealed` uploads are refused.",
         access=Access.REPORT,
         rate=RateClass.WRITE,
         handler=report_visit,
+        query=TrapQuery,
         body=TrapBody,
+        own_key="attackerIp",
+        others=(
+            OtherBody("", _Summaries, _SummariesShape, SubmittedShape),
+            OtherBody("sealed", SealedBody),
+        ),
         answer=TrapShape,
         status=201,
         tag="Reports",
-        errors=("busy",),
+        errors=("conflict", "busy"),
+        headers={"Idempotency-Key": "of an array: the same key and body within 24 h is answered again"},
         example={
             "trapId": "trap-1",
             "attackerIp": "203.0.113.7",

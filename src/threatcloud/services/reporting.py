@@ -51,6 +51,24 @@ class Retry(NamedTuple):
         return cls(key, hashlib.sha256(b"\0".join(parts)).digest())
 
 
+class Wording(NamedTuple):
+    """How a batch in a shape of its own calls what is wrong: its names of our fields, and an item's place.
+
+    ``place`` holds ``{}`` for the position; it is empty where that is told beside the field only.
+    """
+
+    names: Mapping[str, str] = {}
+    place: str = ""
+
+    def tell(self, problem: Problem, position: int) -> Problem:
+        """The problem of the item at a position, as the batch's sender would call it."""
+        field = self.names.get(problem.field, problem.field)
+        return Problem(self.place.format(position) + field, problem.reason, position)
+
+
+OWN_WORDING: Final = Wording()
+
+
 class Noted(NamedTuple):
     """The answer to a sighting."""
 
@@ -78,6 +96,7 @@ class Reporting:
         *,
         partial: bool = False,
         retry: Retry | None = None,
+        wording: Wording = OWN_WORDING,
     ) -> Submitted:
         """Stores a batch, all of it or (``partial``) the good items of it.
 
@@ -94,7 +113,7 @@ class Reporting:
         for index, claim in enumerate(claims):
             made = claim if isinstance(claim, list) else self._intake.prepare(claim, now)
             if isinstance(made, list):
-                problems += [problem._replace(position=index) for problem in made]
+                problems += [wording.tell(problem, index) for problem in made]
             else:
                 prepared.append(made)
         if problems and not (partial and prepared):

@@ -21,11 +21,11 @@ SOURCE: Final = "honeypot"
 #: Usernames and digests kept of one visit: a wordlist runs to thousands, and its beginning tells which it is.
 MAX_KEPT_CREDENTIALS: Final = 100
 MAX_NAMED: Final = 200
-_USERNAME_CHARS: Final = 64
+USERNAME_CHARS: Final = 64
 _EXECUTING: Final = ("command", "cmd", "exec", "shell", "input")
 _LOGGING_IN: Final = ("login", "auth", "credential", "password")
 _COMMAND_FIELDS: Final = ("command", "cmd", "input", "data")
-_PORTS: Final = {"ssh": 22, "http": 80, "ftp": 21, "smtp": 25}
+PORTS: Final = {"ssh": 22, "http": 80, "ftp": 21, "smtp": 25}
 
 
 class Interaction(NamedTuple):
@@ -98,8 +98,8 @@ class Trapping:
         metadata: dict[str, Any] = {
             "trapId": visit.trap_id,
             "honeypotType": visit.honeypot_type,
-            "protocols": [visit.honeypot_type] if visit.honeypot_type in _PORTS else [],
-            "ports": [_PORTS[visit.honeypot_type]] if visit.honeypot_type in _PORTS else [],
+            "protocols": [visit.honeypot_type] if visit.honeypot_type in PORTS else [],
+            "ports": [PORTS[visit.honeypot_type]] if visit.honeypot_type in PORTS else [],
             "mitreIds": [technique for technique, is_seen in techniques if is_seen],
             "attempts": max(1, len(visit.credentials)),
             "tags": ["honeypot"],
@@ -108,7 +108,7 @@ class Trapping:
         if sequence is not None:
             metadata["commandDigest"] = sequence
         if visit.credentials:
-            metadata["usernames"] = _first(user[:_USERNAME_CHARS] for user, _ in visit.credentials)
+            metadata["usernames"] = _first(user[:USERNAME_CHARS] for user, _ in visit.credentials)
             metadata["credentialDigests"] = _first(
                 self._secret.digest_credential(user, password).hex() for user, password in visit.credentials
             )
