@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import Api, LiveServer, bad_fields, fresh_domain, fresh_ip, ok, refused
+from tests.http.conftest import HONEYPOT, Api, LiveServer, bad_fields, fresh_domain, fresh_ip, ok, refused
 from tests.http.test_threats import at
 
 
@@ -59,6 +59,29 @@ def test_what_was_typed_at_the_login_is_no_command(api: Api) -> None:
     assert found["category"] == "bruteforce"
 
 
+def test_what_was_fetched_is_found_without_a_command(api: Api) -> None:
+    attacker, host = fresh_ip(), fresh_domain()
+    said = visit(attacker)
+    said["interactions"].append({"timestamp": at(), "action": "file_download", "data": {"url": f"http://{host}/x"}})
+    ok(api.post("/api/trap-intel", json=said), 201)
+    found = api.detail(attacker)
+    assert {item["value"] for item in found["relatedIocs"]} == {host, f"http://{host}/x"}
+    assert "T1059" not in {item["id"] for item in found["techniques"]}
+
+
+def test_a_visit_told_again_under_its_session_id_is_known(api: Api, server: LiveServer) -> None:
+    attacker = fresh_ip()
+    said = visit(attacker, sessionId="a1b2c3")
+    first, again = (ok(api.post("/api/trap-intel", json=said), 201) for _ in range(2))
+    assert first["reputationDelta"] < 0
+    assert again == {**first, "reputationDelta": 0}
+    assert api.detail(attacker)["sightings"] == 1
+    for other in ({"sessionId": "other"}, {"trapId": "trap-2"}):
+        ok(api.post("/api/trap-intel", json={**said, **other}), 201)
+    ok(server.client(HONEYPOT).post("/api/trap-intel", json=said), 201)
+    assert api.detail(attacker)["sightings"] == 4
+
+
 def test_one_who_only_connects_is_a_scanner_and_in_no_list(api: Api) -> None:
     attacker = fresh_ip()
     ok(api.post("/api/trap-intel", json=visit(attacker, honeypotType="custom")), 201)
@@ -99,6 +122,8 @@ def test_passwords_leave_a_digest_and_nothing_else(api: Api, server: LiveServer)
         ({"interactions": [{"timestamp": "2026-03-07T08:15:00Z", "action": "x"}] * 1001}, "interactions"),
         ({"payloads": ["d41d8cd98f00b204e9800998ecf8427e"]}, "payloads[0]"),
         ({"payloads": ["0" * 64, "not a digest"]}, "payloads[1]"),
+        ({"sessionId": ""}, "sessionId"),
+        ({"sessionId": "x" * 129}, "sessionId"),
         ({"credentials": [{"username": "root"}]}, "credentials[0].password"),
     ],
 )

@@ -23,6 +23,7 @@ from threatcloud.services.imports import ImportChunk, Preparer
 from threatcloud.services.intake import Claim
 from threatcloud.services.reporting import Retry
 from threatcloud.services.rules import RuleClaim
+from threatcloud.services.trapping import Interaction, Visit
 from threatcloud.storage import campaigns
 from threatcloud.storage.migrate import migrations
 
@@ -78,6 +79,10 @@ async def _fill(path: Path) -> None:
 async def _report(services: Services) -> None:
     await services.reporting.submit(CLAIMS, LOCAL_OPERATOR, retry=Retry.of("first-try", b"body"))
     await services.reporting.submit(CLAIMS[:2], caller_without_key("198.51.100.1"))
+    visit = Visit(
+        "trap-1", "2a0c:9a40::1", "ssh", [Interaction("2026-01-01T00:00:00Z", "connect", None)], session_id="1"
+    )
+    await services.trapping.report(visit, LOCAL_OPERATOR)
     for kind in SightingKind:
         await services.reporting.sight("bad-login.xyz", "manual", kind, {"seen": kind.value}, LOCAL_OPERATOR)
 

@@ -1,7 +1,6 @@
 """``threat-cloud import``: a file of a bulk source into the system, in chunks that can be stopped and sent again."""
 
 import asyncio
-import hashlib
 import secrets
 import signal
 import sys
@@ -10,17 +9,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from threatcloud.cli.command import api_command
-from threatcloud.cli.connect import Api, Refused, patiently
+from threatcloud.cli.connect import Api
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.frames import HEAD, Frame, ReadJob, Rejected
+from threatcloud.cli.log_reading import COWRIE
 from threatcloud.cli.output import Json, note, print_json
 from threatcloud.cli.progress import Report, progress
+from threatcloud.cli.sinks import Sink, make_sink
 from threatcloud.cli.summary import RejectsFile, Tally
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES, Severity, check_source
@@ -28,88 +29,6 @@ from threatcloud.formats.readers import READERS, open_source
 
 #: The reader is this far ahead of the storing at most, beside what the pipe itself holds.
 _AHEAD_BYTES: Final = 512 * 1024
-
-
-class Sink(Protocol):
-    """Where bodies go, ``in_flight`` at a time.
-
-    ``store`` gives what became of the values and which the other side refused.
-    """
-
-    in_flight: int
-
-    async def begin(self) -> dict[str, str]: ...
-    async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]: ...
-    async def finish(self, summary: dict[str, Any]) -> None: ...
-
-
-class LocalSink:
-    """The database of this machine, by whichever process has it open: rows come prepared and are stored in chunks.
-
-    Chunks that wait together are committed together, which is worth a third of the time.
-    """
-
-    in_flight = 8
-
-    def __init__(self, api: Api, run: str, source: str, stop: asyncio.Event) -> None:
-        self._api = api
-        self._run = run
-        self._source = source
-        self._stop = stop
-
-    async def begin(self) -> dict[str, str]:
-        """Enters the start; gives the settings that rows are to be screened with."""
-        answer = await self._api.call("POST", "/local/imports", {"run": self._run, "source": self._source})
-        return {name: str(value) for name, value in answer["screening"].items()}
-
-    async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]:
-        """Stores a chunk; one the database has no time for is sent again."""
-        return await patiently(lambda: self._api.call("POST", "/local/imports/rows", body), self._stop), []
-
-    async def finish(self, summary: dict[str, Any]) -> None:
-        """Enters the end."""
-        await self._api.call("POST", "/local/imports/end", {"run": self._run, "summary": summary})
-
-
-class RemoteSink:
-    """A server elsewhere: each batch is a report, which the same Idempotency-Key keeps from counting twice in a day."""
-
-    in_flight = 1
-
-    def __init__(self, api: Api, stop: asyncio.Event) -> None:
-        self._api = api
-        self._stop = stop
-
-    async def begin(self) -> dict[str, str]:
-        """Nothing to enter: the server keeps its own ledger."""
-        return {}
-
-    async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]:
-        """Reports a batch as fast as the server's limits allow."""
-        headers = {"Idempotency-Key": f"import-{hashlib.sha256(body).hexdigest()}"}
-
-        async def send() -> Any:
-            query = {"partial": True}
-            reply = await self._api.send("POST", "/api/threats", query=query, body=body, headers=headers)
-            return msgspec.json.decode(reply.content)["data"]
-
-        try:
-            done = await patiently(send, self._stop)
-        except Refused as refused:
-            if refused.status != 400 or not all("index" in detail for detail in refused.details):
-                raise
-            return {}, _refused(body, refused.details)
-        return {"new": done["new"], "updated": done["updated"]}, _refused(body, done.get("rejected") or [])
-
-    async def finish(self, summary: dict[str, Any]) -> None:
-        """Nothing to enter."""
-
-
-def _refused(body: bytes, details: list[dict[str, Any]]) -> list[Rejected]:
-    if not details:
-        return []
-    items = msgspec.json.decode(body)["threats"]
-    return [Rejected(0, detail["field"], detail["reason"], items[detail["index"]]["value"]) for detail in details]
 
 
 @contextmanager
@@ -250,7 +169,7 @@ async def run_import(api: Api, job: ReadJob, rejects_path: Path, as_json: bool) 
     stop = asyncio.Event()
     tally = Tally(job.run, job.source, job.file)
     rejects = RejectsFile(rejects_path)
-    sink: Sink = LocalSink(api, job.run, job.source, stop) if api.is_local else RemoteSink(api, stop)
+    sink = make_sink(api, job, stop)
     try:
         error = await transfer(sink, job, tally, rejects, stop)
     except CommandFailed:
@@ -279,6 +198,9 @@ def _conclude(tally: Tally, error: str | None, is_local: bool, as_json: bool) ->
         raise CommandFailed(f"{error}; what is counted above is stored")
     if tally.rejected and not tally.values:
         raise CommandFailed(f"no line could be imported; see {tally.rejects_file}, or choose a --format or --column")
+
+
+_FORMATS: Final = (*(item.name for item in READERS), COWRIE)
 
 
 def _columns(chosen: list[str]) -> dict[str, str]:
@@ -312,18 +234,19 @@ def add_to(app: typer.Typer) -> None:
         "import",
         "threat-cloud import list.txt.gz --source feed:my-list",
         "threat-cloud import table.csv --source feed:vendor --column value=indicator --severity medium",
+        "threat-cloud import --format cowrie --source honeypot:trap-1 cowrie.json cowrie.json.2026-03-06",
         "curl -s https://feeds.example.org/ips.txt | threat-cloud import - --source feed:example",
         creates=True,
     )
     async def import_file(
         api: Api,
         file: Annotated[
-            str, typer.Argument(metavar="FILE", help="The file (plain, gzip or zstd), or - for standard input.")
+            list[str], typer.Argument(metavar="FILE...", help="Files (plain, gzip or zstd), or - for standard input.")
         ],
         source: Annotated[str, typer.Option(help="Who lists these values, such as feed:NAME.")],
         format_: Annotated[
             str | None,
-            typer.Option("--format", help=f"{', '.join(item.name for item in READERS)}; found out if not said."),
+            typer.Option("--format", help=f"{', '.join(_FORMATS)}; found out if not said, but for {COWRIE}."),
         ] = None,
         column: Annotated[
             list[str] | None,
@@ -347,25 +270,30 @@ def add_to(app: typer.Typer) -> None:
         ] = None,
         as_json: Json = False,
     ) -> None:
-        """Import a list of indicators: one value a line, a table, or JSON lines.
+        """Import a list of indicators: one value a line, a table, or JSON lines; or the log of a Cowrie honeypot.
 
         Values are brought into their canonical form, checked by the publication guard and stored in chunks. The import
         can be stopped at any time and run again: nothing doubles, nothing is lost.
+
+        Of a Cowrie log each session becomes a visit to the honeypot that --source names, at its own time.
         """
-        if format_ is not None:
-            _one_of("format", format_, tuple(item.name for item in READERS))
-        if file != "-":
-            open_source(file).__exit__(None, None, None)
-        job = ReadJob(
-            file=file,
-            source=_checked_source(source),
-            run=f"run_{secrets.token_hex(8)}",
-            reports=not api.is_local,
-            format=format_,
-            columns=_columns(column or []),
-            type=_one_of("type", type_, tuple(IndicatorType)),
-            category=_one_of("category", category, CATEGORIES),
-            severity=_one_of("severity", severity, tuple(item.word for item in Severity)),
-            confidence=confidence,
-        )
-        await run_import(api, job, rejects or _default_rejects(file), as_json)
+        _one_of("format", format_, _FORMATS)
+        for name in file:
+            if name != "-":
+                open_source(name).__exit__(None, None, None)
+        if rejects is not None and len(file) > 1:
+            raise CommandFailed("--rejects: is one file, for one FILE; leave it out", ExitCode.USAGE)
+        for name in file:
+            job = ReadJob(
+                file=name,
+                source=_checked_source(source),
+                run=f"run_{secrets.token_hex(8)}",
+                reports=not api.is_local,
+                format=format_,
+                columns=_columns(column or []),
+                type=_one_of("type", type_, tuple(IndicatorType)),
+                category=_one_of("category", category, CATEGORIES),
+                severity=_one_of("severity", severity, tuple(item.word for item in Severity)),
+                confidence=confidence,
+            )
+            await run_import(api, job, rejects or _default_rejects(name), as_json)

@@ -8,12 +8,14 @@ and no more. ``python -m threatcloud.cli.reading JOB`` with the job as JSON.
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from threatcloud.cli.frames import Frame, ReadJob, Rejected, write_frame
+from threatcloud.cli.log_reading import COWRIE, Visits
 from threatcloud.domain.errors import DomainError, Problem
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect
 from threatcloud.domain.report import Severity
@@ -46,13 +48,57 @@ _TYPES: Final = {kind.value: kind for kind in IndicatorType}
 _NO_TYPE: Final = Problem("type", f"must be one of {', '.join(IndicatorType)}")
 
 
-class _Rows:
+class Maker(Protocol):
+    """Makes rows of what a file holds, and of some of them a body."""
+
+    name: str
+    max_rows: int
+    max_bytes: int
+
+    def read(self, lines: Iterable[Line]) -> Iterator[Any]: ...
+    def made(self, found: Any, frame: Frame) -> bytes | Rejected: ...
+    def body(self, rows: list[bytes]) -> bytes: ...
+
+
+class _Listed(ABC):
+    """Makes rows of values that a source lists, in the format that is said or looks like it."""
+
+    def __init__(self, job: ReadJob, source: Source) -> None:
+        self.name = job.format or sniff(source.peek(SNIFFED_LINES))
+        self._columns = job.columns
+        self._type = IndicatorType(job.type) if job.type else None
+
+    def read(self, lines: Iterable[Line]) -> Iterator[Row | Reject]:
+        """The values, one by one."""
+        return reader(self.name).read(lines, self._columns)
+
+    def made(self, found: Row | Reject, frame: Frame) -> bytes | Rejected:
+        """The row as JSON, or why there is none."""
+        if isinstance(found, Reject):
+            return Rejected(found.line, found.field, found.reason, found.text)
+        kind = _TYPES.get(found.type, self._type) if found.type else self._type
+        try:
+            if found.type and found.type not in _TYPES:
+                raise _Bad([_NO_TYPE])
+            return self.row(found, kind, frame)
+        except InvalidIndicator as error:
+            return Rejected(found.line, "value", error.reason, excerpt(found.value))
+        except _Bad as error:
+            return Rejected(found.line, error.field, error.reason, excerpt(found.value))
+
+    @abstractmethod
+    def row(self, row: Row, kind: IndicatorType | None, frame: Frame) -> bytes:
+        """The row as JSON. Raises InvalidIndicator, _Bad."""
+
+
+class _Rows(_Listed):
     """Makes rows of ``POST /local/imports/rows``."""
 
     max_rows = CHUNK_ROWS
     max_bytes = MAX_CHUNK_BYTES
 
-    def __init__(self, job: ReadJob) -> None:
+    def __init__(self, job: ReadJob, source: Source) -> None:
+        super().__init__(job, source)
         from threatcloud.bootstrap import make_screener
         from threatcloud.config import load_settings
         from threatcloud.http.logs import configure_logs
@@ -114,13 +160,14 @@ class _Rows:
         return _encode(chunk)
 
 
-class _Reports:
+class _Reports(_Listed):
     """Makes items of ``POST /api/threats``, checked here as far as the server need not be asked."""
 
     max_rows = MAX_BATCH
     max_bytes = MAX_REPORT_BYTES
 
-    def __init__(self, job: ReadJob) -> None:
+    def __init__(self, job: ReadJob, source: Source) -> None:
+        super().__init__(job, source)
         self._job = job
 
     def row(self, row: Row, kind: IndicatorType | None, _frame: Frame) -> bytes:
@@ -166,22 +213,20 @@ def frames(job: ReadJob, source: Source) -> Iterator[tuple[Frame, bytes]]:
 
     Raises SourceError where the file cannot be read on, after everything before it; ColumnError.
     """
-    maker: _Rows | _Reports = _Reports(job) if job.reports else _Rows(job)
-    name = job.format or sniff(source.peek(SNIFFED_LINES))
-    default = IndicatorType(job.type) if job.type else None
+    maker = _maker(job, source)
     counted = _Counted(source)
     frame = Frame()
     rows: list[bytes] = []
     size = 0
 
     def finished() -> tuple[Frame, bytes]:
-        frame.format, frame.values, frame.lines = name, len(rows), counted.lines
+        frame.format, frame.values, frame.lines = maker.name, len(rows), counted.lines
         frame.bytes_read, frame.bytes_total = source.bytes_read, source.bytes_total
         return frame, maker.body(rows) if rows else b""
 
     try:
-        for found in reader(name).read(counted, job.columns):
-            made = _made(found, default, maker.row, frame)
+        for found in maker.read(counted):
+            made = maker.made(found, frame)
             if isinstance(made, Rejected):
                 frame.rejects.append(made)
             else:
@@ -197,23 +242,10 @@ def frames(job: ReadJob, source: Source) -> Iterator[tuple[Frame, bytes]]:
     yield finished()
 
 
-def _made(
-    found: Row | Reject,
-    default: IndicatorType | None,
-    make: Callable[[Row, IndicatorType | None, Frame], bytes],
-    frame: Frame,
-) -> bytes | Rejected:
-    if isinstance(found, Reject):
-        return Rejected(found.line, found.field, found.reason, found.text)
-    kind = _TYPES.get(found.type, default) if found.type else default
-    try:
-        if found.type and found.type not in _TYPES:
-            raise _Bad([_NO_TYPE])
-        return make(found, kind, frame)
-    except InvalidIndicator as error:
-        return Rejected(found.line, "value", error.reason, excerpt(found.value))
-    except _Bad as error:
-        return Rejected(found.line, error.field, error.reason, excerpt(found.value))
+def _maker(job: ReadJob, source: Source) -> Maker:
+    if job.format == COWRIE:
+        return Visits(job)
+    return _Reports(job, source) if job.reports else _Rows(job, source)
 
 
 class _Counted:

@@ -8,10 +8,30 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from threatcloud.cli.frames import Frame, Rejected
+from threatcloud.cli.log_reading import COWRIE
 from threatcloud.cli.output import console, print_fields, print_table, safe
 
 _MAX_REASONS: Final = 30
 _quoted: Final = re.compile(r"'[^']*'")
+
+
+#: What became of values, by the words of the API, and what these mean.
+_LISTED: Final = {
+    "new": "",
+    "updated": "known, newly listed by this source",
+    "confirmed": "listed by this source before",
+    "repeated": "in the same part of the file",
+}
+_REPORTED: Final = {"new": "", "updated": "known before"}
+_LOGGED: Final = {
+    "stored": "of the log, at their own times",
+    "known": "taken in before",
+    "new": "indicators",
+    "updated": "indicators known before, each time",
+}
+_SENT: Final = {"sent": "to a server that stores each once"}
+#: By format: here, and to a server elsewhere.
+_WORDS: Final = {COWRIE: (_LOGGED, _SENT)}
 
 
 class Tally:
@@ -90,16 +110,9 @@ class Tally:
 
     def show(self, is_local: bool) -> None:
         """Prints the summary for people."""
-        stored = self.stored
-        rows: list[tuple[str, int, str]] = [("new", stored["new"], "")]
-        if is_local:
-            rows += [
-                ("updated", stored["updated"], "known, newly listed by this source"),
-                ("confirmed", stored["confirmed"], "listed by this source before"),
-                ("repeated", stored["repeated"], "in the same part of the file"),
-            ]
-        else:
-            rows += [("updated", stored["updated"], "known before")]
+        local, remote = _WORDS.get(self.format, (_LISTED, _REPORTED))
+        labels = local if is_local else remote
+        rows: list[tuple[str, int, str]] = [(word, self.stored[word], text) for word, text in labels.items()]
         rows += [("whitelisted", count, name) for name, count in self.whitelisted.most_common()]
         rows += [("to be corroborated", count, f"rented range: {name}") for name, count in self.clouds.most_common()]
         rows += [("rejected", count, reason) for reason, count in self.rejected.most_common()]

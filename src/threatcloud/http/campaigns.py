@@ -337,7 +337,7 @@ ENDPOINTS: Final = (
         status=201,
         errors=("busy",),
         tag="Campaigns",
-        example={"name": "Operation Example", "severity": "high", "iocs": []},
+        example={"name": "Operation Example", "severity": "high", "tags": ["apt"], "iocs": ["203.0.113.7"]},
     ),
     Endpoint(
         method="GET",
@@ -375,7 +375,7 @@ ENDPOINTS: Final = (
         answer=CampaignDetail,
         errors=("not_found", "busy"),
         tag="Campaigns",
-        example={"name": "Operation Example", "addIocs": []},
+        example={"name": "Operation Example", "addIocs": ["203.0.113.7"]},
     ),
     Endpoint(
         method="DELETE",

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.services.imports import ImportChunk
+from threatcloud.services.trapping import Visit
 
 MAX_CHUNK_BYTES: Final = 32 * 1024 * 1024
 RunId = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
@@ -45,6 +47,22 @@ async def store_chunk(call: Call) -> Answer:
     return ok(await call.services.importing.store(call.body), 201)
 
 
+class VisitChunk(msgspec.Struct):
+    """Visits of one honeypot's log, under the honeypot's name."""
+
+    run: RunId
+    source: Annotated[str, Meta(pattern=SOURCE_PATTERN)]
+    visits: list[Visit]
+
+
+async def store_visits(call: Call) -> Answer:
+    """Stores visits that a log tells of."""
+    done = await call.services.trapping.report_log(call.body.visits, call.body.source, call.caller)
+    return ok(
+        {**done._asdict(), "rejected": [[0, item.field, item.reason, item.attacker] for item in done.rejected]}, 201
+    )
+
+
 async def finish_import(call: Call) -> Answer:
     """Enters the end."""
     await call.services.importing.finish(call.body.run, call.body.summary, call.caller)
@@ -68,5 +86,6 @@ def _route(path: str, handler: Any, body: type[msgspec.Struct]) -> Endpoint:
 ENDPOINTS: Final = (
     _route("/local/imports", begin_import, ImportStart),
     _route("/local/imports/rows", store_chunk, ImportChunk),
+    _route("/local/imports/visits", store_visits, VisitChunk),
     _route("/local/imports/end", finish_import, ImportEnd),
 )

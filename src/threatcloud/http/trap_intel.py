@@ -26,11 +26,14 @@ class TrapQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class InteractionItem(msgspec.Struct):
-    """One thing a visitor did. Where the action says ``command``, ``exec``, ``shell`` or ``input``, data is read."""
+    """One thing a visitor did. Where the action says ``command``, ``exec``, ``shell`` or ``input``, data is read.
+
+    ``download`` and ``fetch`` are read, too: a URL.
+    """
 
     timestamp: str
     action: Annotated[str, Meta(min_length=1, max_length=64)]
-    data: Annotated[Any, Meta(description="a text, or an object with the `command`")] = None
+    data: Annotated[Any, Meta(description="a text, or an object with the `command` or `url`")] = None
 
 
 class Credential(msgspec.Struct):
@@ -51,6 +54,12 @@ class TrapBody(msgspec.Struct, rename="camel"):
     payloads: Annotated[
         list[Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_PAYLOADS, description="SHA-256 digests")
     ] = []
+    session_id: (
+        Annotated[
+            str, Meta(min_length=1, max_length=128, description="the same trapId and sessionId again stores nothing")
+        ]
+        | None
+    ) = None
 
 
 class TrapShape(Shape):
@@ -80,6 +89,7 @@ async def report_visit(call: Call) -> Answer:
         [Interaction(item.timestamp, item.action, item.data) for item in body.interactions],
         [(item.username, item.password) for item in body.credentials],
         body.payloads,
+        body.session_id,
     )
     done = await call.services.trapping.report(visit, call.caller)
     return ok(TrapShape(done.ioc_id, done.reputation_delta, done.campaign), 201)

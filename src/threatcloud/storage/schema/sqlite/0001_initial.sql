@@ -310,6 +310,13 @@ CREATE TABLE idempotency (
   PRIMARY KEY (reporter, key)
 ) STRICT, WITHOUT ROWID;
 
+-- What was taken from a reporter's logs, as digests: a log that is read again stores nothing twice.
+CREATE TABLE log_entry (
+  reporter INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  PRIMARY KEY (reporter, digest)
+) STRICT, WITHOUT ROWID;
+
 -- A chain of keyed digests; the details live beside it, so that they can be erased and the chain still verifies.
 CREATE TABLE audit_entry (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
