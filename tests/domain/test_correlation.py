@@ -71,6 +71,12 @@ def test_who_was_taken_out_by_hand_does_not_come_back() -> None:
     assert made == [Group(frozenset({1}), 70), Group(frozenset({2}), None)]
 
 
+def test_one_who_was_taken_out_stands_between_nobody() -> None:
+    features = {node: {HOST} for node in range(1, 5)}
+    made = groups(around(features, kept={1: 70, 2: 70}, banned={70: frozenset({3})}))
+    assert made == [Group(frozenset({1, 2, 4}), 70), Group(frozenset({3}), None)]
+
+
 def test_an_id_goes_on_with_the_larger_part() -> None:
     small, large = Group(frozenset({1}), None), Group(frozenset({2, 3}), None)
     assert successors([small, large], {9: frozenset({1, 2, 3})}) == {large.nodes: 9}

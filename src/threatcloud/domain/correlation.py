@@ -1,18 +1,20 @@
 """Which indicators belong together: groups joined by what they share, strongest evidence first. Pure.
 
 Kruskal's way of making a spanning forest, with two limits: a group belongs to at most one campaign that an operator
-made or edited, and none grows over ``MAX_GROUP``. A feature alone strong enough joins its members in a chain, so
+made or edited, and none grows over ``MAX_GROUP``. A feature alone strong enough joins its members at once, so
 the work grows with the number of memberships; only weak features, which have few members, are looked at in pairs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations, pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from threatcloud.domain.features import THRESHOLD, FeatureKind, kind_of, weight
 
 MAX_GROUP: Final = 5_000
+#: Sets that a limit keeps apart are tried in turn; more than these few share no feature in earnest.
+_MAX_APART: Final = 16
 
 
 class Neighbourhood(NamedTuple):
@@ -36,15 +38,20 @@ class Group(NamedTuple):
 def groups(around: Neighbourhood) -> list[Group]:
     """All groups, single nodes among them, each node in one; in order of their smallest node."""
     forest = _Forest(around)
-    for _, one, other in sorted(_bonds(around), key=lambda bond: (-bond[0], bond[1], bond[2])):
-        forest.join(one, other)
+    for _, nodes in sorted(_bonds(around), key=lambda bond: (-bond[0], bond[1])):
+        forest.join(nodes)
     return forest.groups()
 
 
-def _bonds(around: Neighbourhood) -> Iterator[tuple[float, int, int]]:
-    """(weight, node, node) of pairs that belong together; enough of them to connect every group."""
+def _bonds(around: Neighbourhood) -> Iterator[tuple[float, tuple[int, ...]]]:
+    """(weight, nodes) of those that belong together.
+
+    Nodes of kept campaigns come first and those that may not be in one of them last, so that nobody is kept from a
+    campaign by having been joined with one that may not be in it.
+    """
+    banned = frozenset[int]().union(*around.banned.values())
     having: dict[int, list[int]] = defaultdict(list)
-    for node in sorted(around.features):
+    for node in sorted(around.features, key=lambda node: (node not in around.kept, node in banned, node)):
         for key in around.features[node]:
             having[key].append(node)
     weak: dict[tuple[int, int], float] = defaultdict(float)
@@ -53,15 +60,15 @@ def _bonds(around: Neighbourhood) -> Iterator[tuple[float, int, int]]:
         if kind_of(key) is FeatureKind.RELATION or strength <= 0:
             continue
         if strength >= THRESHOLD:
-            yield from ((strength, one, other) for one, other in pairwise(nodes))
+            yield strength, tuple(nodes)
         else:
             for pair in combinations(nodes, 2):
                 weak[pair] += strength
-    yield from ((strength, *pair) for pair, strength in weak.items() if strength >= THRESHOLD)
+    yield from ((strength, pair) for pair, strength in weak.items() if strength >= THRESHOLD)
     yield from _relations(around, having)
 
 
-def _relations(around: Neighbourhood, having: Mapping[int, list[int]]) -> Iterator[tuple[float, int, int]]:
+def _relations(around: Neighbourhood, having: Mapping[int, list[int]]) -> Iterator[tuple[float, tuple[int, int]]]:
     """A relation counts as little as the more related of its two ends lets it."""
     for node, key in around.own.items():
         own = weight(key, around.members.get(key, 0))
@@ -70,7 +77,7 @@ def _relations(around: Neighbourhood, having: Mapping[int, list[int]]) -> Iterat
             if other > node and theirs is not None:
                 strength = min(own, weight(theirs, around.members.get(theirs, 0)))
                 if strength >= THRESHOLD:
-                    yield strength, node, other
+                    yield strength, (node, other)
 
 
 class _Forest:
@@ -88,17 +95,27 @@ class _Forest:
                 self._kept[self._root(node)] = campaign
                 self._unite(first.setdefault(campaign, node), node)
 
-    def join(self, one: int, other: int) -> None:
-        """Makes one set of the two the nodes are in, unless a limit is against it."""
+    def join(self, nodes: Sequence[int]) -> None:
+        """Makes as few sets as the limits allow of those the nodes are in."""
+        apart: list[int] = []
+        for node in nodes:
+            if not any(self._joined(other, node) for other in apart[:_MAX_APART]):
+                apart.append(node)
+
+    def _joined(self, one: int, other: int) -> bool:
+        """Makes one set of the two the nodes are in, unless a limit is against it; whether they are in one."""
         a, b = self._root(one), self._root(other)
-        if a == b or len(self._nodes[a]) + len(self._nodes[b]) > MAX_GROUP:
-            return
+        if a == b:
+            return True
+        if len(self._nodes[a]) + len(self._nodes[b]) > MAX_GROUP:
+            return False
         mine, theirs = self._kept.get(a), self._kept.get(b)
         if mine is not None and theirs is not None:
-            return
+            return False
         if self._is_banned(mine, b) or self._is_banned(theirs, a):
-            return
+            return False
         self._unite(a, b)
+        return True
 
     def _is_banned(self, campaign: int | None, root: int) -> bool:
         banned = self._banned.get(campaign) if campaign is not None else None

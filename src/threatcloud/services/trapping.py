@@ -14,7 +14,7 @@ from threatcloud.services.intake import Claim, Intake, observation_time
 from threatcloud.services.recording import Prepared, record_reports
 from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret
-from threatcloud.storage import ledger, log_entries
+from threatcloud.storage import indicators, ledger, log_entries
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Clock, Store
@@ -213,7 +213,8 @@ class Trapping:
         reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
         key = prepared[0].report.key
         if not _is_new(tx, reporter.pk, visit):
-            return Trapped(public_id(key), 0)
+            known = indicators.find(tx.db, key, self._names)
+            return Trapped(public_id(key), 0, self._campaign_of(tx.db, known.pk) if known else None)
         recorded = record_reports(tx, self._names, reporter, prepared)[key]
         details = {"trapId": visit.trap_id, "indicators": len(prepared), "interactions": len(visit.interactions)}
         act = ledger.Act("create", "trap-intel", caller.mask, caller.address, details)
