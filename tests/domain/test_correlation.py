@@ -47,6 +47,12 @@ def test_a_strong_feature_joins_and_weak_ones_add_up() -> None:
     assert sets(groups(around({1: {NETWORK, PATTERN}, 2: {NETWORK, PATTERN}}))) == [{1, 2}]
 
 
+def test_more_of_the_same_kind_says_no_more() -> None:
+    often = {Feature(FeatureKind.SUBMISSION, str(number)).key for number in range(9)}
+    assert sets(groups(around({1: often, 2: often}))) == [{1}, {2}]
+    assert sets(groups(around({1: often | {PATTERN}, 2: often | {PATTERN}}))) == [{1, 2}]
+
+
 def test_a_hub_joins_nothing() -> None:
     features = {node: {HOST} for node in range(5)}
     assert len(groups(around(features, members={HOST: SCALES[FeatureKind.HOST].most + 1}))) == 5

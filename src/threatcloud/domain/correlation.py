@@ -2,7 +2,8 @@
 
 Kruskal's way of making a spanning forest, with two limits: a group belongs to at most one campaign that an operator
 made or edited, and none grows over ``MAX_GROUP``. A feature alone strong enough joins its members at once, so
-the work grows with the number of memberships; only weak features, which have few members, are looked at in pairs.
+the work grows with the number of memberships; only weak features, which have few members, are looked at in pairs. Of
+each kind the strongest counts: to be reported together twice says no more than once.
 """
 
 from collections import defaultdict
@@ -54,7 +55,7 @@ def _bonds(around: Neighbourhood) -> Iterator[tuple[float, tuple[int, ...]]]:
     for node in sorted(around.features, key=lambda node: (node not in around.kept, node in banned, node)):
         for key in around.features[node]:
             having[key].append(node)
-    weak: dict[tuple[int, int], float] = defaultdict(float)
+    weak: dict[tuple[int, int], dict[FeatureKind, float]] = defaultdict(dict)
     for key, nodes in having.items():
         strength = weight(key, around.members.get(key, len(nodes)))
         if kind_of(key) is FeatureKind.RELATION or strength <= 0:
@@ -62,9 +63,12 @@ def _bonds(around: Neighbourhood) -> Iterator[tuple[float, tuple[int, ...]]]:
         if strength >= THRESHOLD:
             yield strength, tuple(nodes)
         else:
+            kind = kind_of(key)
             for pair in combinations(nodes, 2):
-                weak[pair] += strength
-    yield from ((strength, pair) for pair, strength in weak.items() if strength >= THRESHOLD)
+                weak[pair][kind] = max(strength, weak[pair].get(kind, 0.0))
+    for pair, strengths in weak.items():
+        if (strength := sum(strengths.values())) >= THRESHOLD:
+            yield strength, pair
     yield from _relations(around, having)
 
 
