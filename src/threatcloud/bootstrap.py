@@ -32,16 +32,19 @@ from threatcloud.services.auditing import Auditing
 from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
+from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
 from threatcloud.services.reporting import Reporting
+from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret, load_secret
 from threatcloud.services.trapping import Trapping
+from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Store, open_store
@@ -148,7 +151,10 @@ def _assemble(
     auditing = Auditing(store, audit, clock)
     maintenance = Maintenance(store, names, clock)
     correlator = Correlator(store, screener)
-    runner = JobRunner(_jobs(publisher, auditing, maintenance, correlator), store, clock)
+    keeping = Keeping(settings.retention_days, settings.purge_grace_days)
+    withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
+    retention = Retention(store, names, keeping, clock)
+    runner = JobRunner(_jobs(publisher, auditing, maintenance, correlator, retention, withdrawing), store, clock)
     services = Services(
         settings=settings,
         clock=clock,
@@ -168,6 +174,8 @@ def _assemble(
         campaigns=Campaigns(store, names, screener, audit, clock),
         auditing=auditing,
         importing=Importing(store, names, audit, clock),
+        erasure=Erasure(store, names, publisher, audit),
+        withdrawing=withdrawing,
         job_runs=lambda: list(runner.last_runs.values()),
         endpoints=ENDPOINTS,
     )
@@ -175,7 +183,12 @@ def _assemble(
 
 
 def _jobs(
-    publisher: Publisher, auditing: Auditing, maintenance: Maintenance, correlator: Correlator
+    publisher: Publisher,
+    auditing: Auditing,
+    maintenance: Maintenance,
+    correlator: Correlator,
+    retention: Retention,
+    withdrawing: Withdrawing,
 ) -> tuple[Job, ...]:
     """The job table: name, interval and time-out in seconds, function."""
 
@@ -194,6 +207,9 @@ def _jobs(
         Job("expire", 1.0, _MINUTE_S, maintenance.expire),
         Job("decay", _HOUR_S, _HOUR_S, maintenance.decay),
         Job("forget", _HOUR_S, _MINUTE_S, maintenance.forget),
+        Job("retention", _HOUR_S, _HOUR_S, retention.retain),
+        Job("prune", _HOUR_S, _HOUR_S, retention.prune),
+        Job("withdraw", 5.0, _HOUR_S, withdrawing.resume),
     )
 
 

@@ -45,6 +45,7 @@ class Settings:
     log_level: str
     log_format: str
     retention_days: int
+    purge_grace_days: int
     geo_db: Path | None
     asn_db: Path | None
     benign_lists: Path | None
@@ -275,9 +276,17 @@ SETTINGS: Final = (
         "retention_days",
         "TC_RETENTION_DAYS",
         "90",
-        _integer(1, 36_500),
-        "days from 1 to 36500",
-        "Days an unseen indicator is kept.",
+        _integer(0, 36_500),
+        "days from 0 to 36500",
+        "Days without a sighting after which an indicator expires; 0 keeps all for ever.",
+    ),
+    Setting(
+        "purge_grace_days",
+        "TC_PURGE_GRACE_DAYS",
+        "30",
+        _integer(0, 36_500),
+        "days from 0 to 36500",
+        "Days an expired indicator is still known before it is removed.",
     ),
     Setting(
         "geo_db",

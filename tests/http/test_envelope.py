@@ -44,7 +44,7 @@ def test_an_unknown_route_is_a_404_in_the_envelope(api: Api, path: str) -> None:
         ("DELETE", "/api/iocs", {"GET", "HEAD"}),
         ("GET", "/api/threats", {"POST"}),
         ("PUT", "/api/sightings", {"GET", "HEAD", "POST"}),
-        ("PATCH", "/api/iocs/192.0.2.1", {"GET", "HEAD"}),
+        ("PATCH", "/api/iocs/192.0.2.1", {"DELETE", "GET", "HEAD"}),
         ("GET", "/api/iocs/lookup", {"POST"}),
         ("POST", "/health", {"GET", "HEAD"}),
         ("GET", "/api/keys/key_0", {"DELETE"}),

@@ -8,8 +8,10 @@ import pytest
 from tests.services.conftest import System
 from threatcloud.domain.campaign import Campaign
 from threatcloud.domain.features import SCALES, FeatureKind
+from threatcloud.domain.indicator import detect, indicator_key
 from threatcloud.domain.times import DAY_MS
 from threatcloud.services.correlating import Correlator
+from threatcloud.services.removal import remove
 from threatcloud.services.screening import Screener
 from threatcloud.storage import campaigns
 
@@ -156,3 +158,22 @@ def test_bit_by_bit_is_the_same_as_all_at_once(tmp_path: Path, screener: Screene
         found.append(sorted(system.campaigns().values()))
         system.close()
     assert found[0] == found[1]
+
+
+def test_who_is_removed_leaves_its_campaign_and_no_words_behind(system: Correlated) -> None:
+    values = ["91.240.118.7", *(f"http://91.240.118.7/{n}" for n in range(3))]
+    system.report(*values, "lonely-name.top", metadata={"relatedTo": "91.240.118.7"})
+    system.correlate()
+    assert [len(members) for members in system.campaigns().values()] == [5]
+
+    def take(value: str) -> None:
+        key = indicator_key(*detect(value))
+        system.run(system.store.write(lambda tx: remove(tx, system.names, [key])))
+
+    take(values[0])
+    assert [len(members) for members in system.campaigns().values()] == [4]
+    assert "ip 91.240.118.7" not in {row[0] for row in system.rows("SELECT text FROM feature_name")}
+    for value in (*values[1:], "lonely-name.top"):
+        take(value)
+    for table in ("feature", "feature_name", "campaign", "campaign_member", "campaign_event", "correlation_due"):
+        assert system.rows(f"SELECT * FROM {table}") == [], table

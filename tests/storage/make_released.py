@@ -25,6 +25,7 @@ from threatcloud.services.reporting import Retry
 from threatcloud.services.rules import RuleClaim
 from threatcloud.services.trapping import Interaction, Visit
 from threatcloud.storage import campaigns
+from threatcloud.storage.driver import Transaction
 from threatcloud.storage.migrate import migrations
 
 FOLDER: Final = Path(__file__).parent / "released"
@@ -73,7 +74,15 @@ async def _fill(path: Path) -> None:
     await Correlator(services.store, services.screener).run()
     await services.store.write(lambda tx: tx.db.run("INSERT INTO campaign_ban (campaign, indicator) VALUES (1, 1)"))
     await services.store.write(lambda tx: campaigns.make_due(tx, [1]))
+    await services.store.write(_removals)
     node.close()
+
+
+def _removals(tx: Transaction) -> None:
+    """What is there only while something is being removed, or for a while after."""
+    tx.db.run("INSERT INTO withdrawal (reporter, until) VALUES (1, 1)")
+    tx.db.run("INSERT INTO leftover (indicator, type) VALUES (0, 1)")
+    tx.db.run("INSERT INTO departed (indicator, id, type, value, at) VALUES (0, x'00', 1, '91.240.118.9', 1)")
 
 
 async def _report(services: Services) -> None:

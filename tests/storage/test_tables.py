@@ -157,7 +157,7 @@ def test_relations_are_found_from_either_side(database: Database) -> None:
     ip, domain, url = make_state(1), make_state(2, IndicatorType.DOMAIN, "bad.xyz"), "http://later.xyz/"
     database.insert(ip, domain)
     later = indicator_key(IndicatorType.URL, url)
-    relations = [(ip.id, domain.id, "related"), (ip.id, domain.id, "related"), (later, ip.id, "related")]
+    relations = [(ip.id, domain.id, "related", 1), (ip.id, domain.id, "related", 2), (later, ip.id, "related", 1)]
     for _ in range(2):
         database.write(lambda tx: indicators.add_relations(tx, relations))
 

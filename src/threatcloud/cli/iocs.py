@@ -133,6 +133,24 @@ def _words(name: str) -> str:
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
+@api_command(app, "erase", "threat-cloud ioc erase 203.0.113.7 --yes", publishes=True)
+async def erase(
+    api: Api,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="In any spelling, defanged too.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase a value for good, with everything that was reported of it.
+
+    Followers of feeds in which it was have to take the whole feed again. It can be reported anew. Backups, logs and
+    lists that others have loaded are not reached.
+    """
+    if not yes:
+        typer.confirm("Erase it and everything reported of it, for good?", abort=True, err=True)
+    done = await api.call("DELETE", f"/api/iocs/{segment(value)}")
+    show(done, as_json, lambda data: print_fields({f"erased {name}": count for name, count in data["erased"].items()}))
+
+
 @api_command(
     app,
     "list",

@@ -1,4 +1,4 @@
-"""``threat-cloud key``: make, list, revoke and rotate API keys."""
+"""``threat-cloud key``: make, list, revoke and rotate API keys, and withdraw what was reported with one."""
 
 import re
 import time
@@ -8,7 +8,7 @@ import typer
 
 from threatcloud.cli.command import api_command
 from threatcloud.cli.connect import Api, segment
-from threatcloud.cli.output import Json, line, note, print_json, print_table, safe, show
+from threatcloud.cli.output import Json, line, note, print_fields, print_json, print_table, safe, show
 from threatcloud.domain.access import DEFAULT_SCOPES, Scope
 from threatcloud.domain.report import KEY_ROLES, Role
 from threatcloud.domain.times import DAY_MS, HOUR_MS, iso
@@ -68,6 +68,28 @@ async def revoke(
     """End a key at once."""
     ended = await api.call("DELETE", f"/api/keys/{segment(key_id)}")
     show(ended, as_json, lambda data: note(f"revoked {data['id']} ({data['name']})"))
+
+
+@api_command(app, "withdraw", "threat-cloud key withdraw key_0123456789abcdef --yes", publishes=True)
+async def withdraw(
+    api: Api,
+    key_id: Annotated[str, typer.Argument(metavar="ID", help=_IDS)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take back all that was reported with a key, and with those it replaced or that replaced it.
+
+    What nobody else reported is removed, and every feed follows. The key itself goes on: revoke it first if it is not
+    to report again.
+    """
+    if not yes:
+        typer.confirm("Take back everything that was reported with it?", abort=True, err=True)
+    path = f"/api/keys/{segment(key_id)}/contributions"
+    done = await api.call("DELETE", path)
+    while done["pending"]:
+        note(f"{done['sightings']} sightings taken back so far")
+        done = await api.call("DELETE", path)
+    show(done, as_json, print_fields)
 
 
 @api_command(app, "rotate", "threat-cloud key rotate key_0123456789abcdef --overlap-hours 48")

@@ -13,6 +13,7 @@ from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
 from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
+from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
@@ -21,6 +22,7 @@ from threatcloud.services.reporting import Reporting
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.trapping import Trapping
+from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage.jobs import JobRun
 from threatcloud.storage.store import Clock, Store
 
@@ -47,6 +49,8 @@ class Services:
     campaigns: Campaigns
     auditing: Auditing
     importing: Importing
+    erasure: Erasure
+    withdrawing: Withdrawing
     job_runs: Callable[[], list[JobRun]]
     endpoints: tuple[Endpoint, ...] = ()
     requests: RequestFigures = field(default_factory=RequestFigures)

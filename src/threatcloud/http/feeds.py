@@ -205,7 +205,7 @@ async def ioc_feed(call: Call) -> Answer:
     """Indicators the guard lets out, oldest update first, and what left."""
     query: IocFeedQuery = call.query
     since = read_since(query.since) or 0
-    place = read_cursor(query.cursor, 3) if query.cursor else (since, -1, 0 if query.since else -1)
+    place = read_cursor(query.cursor, 3) if query.cursor else (since, -1, 0 if since else -1)
     kinds = (IndicatorType(query.type),) if query.type else tuple(IndicatorType)
     page = await call.services.feeds.page(kinds, place, since, query.limit)
     shape = IocFeed(
@@ -275,12 +275,14 @@ ENDPOINTS: Final = (
         path="/api/feeds/iocs",
         summary="Indicators of any reputation, oldest update first",
         description="Walk with `nextCursor` until it is null, then ask again later with the last `updatedAt` as "
-        "`since`. `removed` names what left since.",
+        "`since`. `removed` names what left since; 410 when that can no longer be told in full: take the whole feed, "
+        "without `since`, in place of what you have.",
         access=Access.FEEDS,
         rate=RateClass.FEED,
         handler=ioc_feed,
         query=IocFeedQuery,
         answer=IocFeed,
+        errors=("gone",),
         tag="Feeds",
     ),
     Endpoint(

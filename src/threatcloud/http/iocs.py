@@ -140,6 +140,25 @@ def _padding(prefix: str, number: int) -> str:
     return f"{rest}:{UNKNOWN_REPUTATION}"
 
 
+class ErasedCounts(wire.Shape):
+    """How much was said of an erased value."""
+
+    sightings: int
+    listings: int
+
+
+class ErasedShape(wire.Shape):
+    """The answer to an erasure, which does not name the value."""
+
+    erased: ErasedCounts
+
+
+async def erase(call: Call) -> Answer:
+    """Erases a value and all that follows from it, for good."""
+    removed = await call.services.erasure.erase(call.params["value"], call.caller)
+    return ok(ErasedShape(ErasedCounts(removed.sightings, removed.listings)))
+
+
 _VALUE: Final = {"value": "the indicator, percent-encoded, in any spelling that canonicalises"}
 
 ENDPOINTS: Final = (
@@ -192,6 +211,21 @@ ENDPOINTS: Final = (
         params=_VALUE,
         answer=wire.IocDetail,
         also={404: wire.UnknownIoc},
+        errors=("not_found",),
+        tag="Indicators",
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/iocs/{value}",
+        summary="Erase a value for good",
+        description="With everything reported of it, from feeds, search, relations, kept answers and the details "
+        "of the audit log. If it was ever published, no delta can begin before the erasure: followers take it whole. "
+        "It may be reported anew; to keep it out, allowlist it.",
+        access=Access.ADMIN,
+        rate=RateClass.WRITE,
+        handler=erase,
+        params=_VALUE,
+        answer=ErasedShape,
         errors=("not_found",),
         tag="Indicators",
     ),

@@ -115,6 +115,22 @@ async def rotate_key(call: Call) -> Answer:
     return ok(_new(new, call.services.clock()), 201)
 
 
+class WithdrawnShape(wire.Shape):
+    """How far a withdrawal is: sightings taken back, indicators that nobody else had reported and are removed, and
+    others, concluded anew. ``pending``: it goes on, and is complete when the same call says so."""
+
+    pending: bool
+    sightings: int
+    removed_iocs: int
+    changed_iocs: int
+
+
+async def withdraw_contributions(call: Call) -> Answer:
+    """Takes back all that was reported with a key."""
+    done = await call.services.withdrawing.withdraw(call.params["id"], call.caller)
+    return ok(WithdrawnShape(*done), 202 if done.pending else 200)
+
+
 _ID: Final = {"id": "the key's id, such as key_0123456789abcdef"}
 
 ENDPOINTS: Final = (
@@ -152,6 +168,22 @@ ENDPOINTS: Final = (
         answer=KeyShape,
         params=_ID,
         errors=("not_found", "conflict"),
+        tag="Keys",
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/keys/{id}/contributions",
+        summary="Withdraw all that was reported with a key",
+        description="Also with keys it replaced or that replaced it. What nobody else reported is removed, the rest is "
+        "concluded anew, and every feed follows. 200: all of it is gone; 202: it takes longer and goes on, also over a "
+        "restart; call again to see. What the key reports afterwards counts: revoke it first if it is not to.",
+        access=Access.ADMIN,
+        rate=RateClass.WRITE,
+        handler=withdraw_contributions,
+        answer=WithdrawnShape,
+        also={202: WithdrawnShape},
+        params=_ID,
+        errors=("not_found",),
         tag="Keys",
     ),
     Endpoint(

@@ -128,6 +128,10 @@ class KeyDesk:
         stored = await self._store.read(keys.all_keys)
         return [*self._ring.configured(), *(info for _, info in stored)]
 
+    async def lineage(self, key_id: str) -> str | None:
+        """The lineage of a key, ended or not; None when there is no such key."""
+        return next((info.lineage for info in await self.list() if info.id == key_id), None)
+
     async def revoke(self, key_id: str, by: Caller) -> KeyInfo:
         """Ends a key at once; NotFound when there is none, Conflict when the environment gives it."""
         info = await self._stored(key_id)

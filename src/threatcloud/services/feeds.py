@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from threatcloud.domain.errors import Gone
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState
-from threatcloud.storage import feeds
+from threatcloud.storage import feed_log, feeds
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.feeds import UNSHARED, Departure
 from threatcloud.storage.names import Names
@@ -32,12 +33,13 @@ class IndicatorFeed:
     async def page(self, kinds: Sequence[IndicatorType], place: tuple[int, ...], since: int, limit: int) -> FeedPage:
         """The page after a place: (update time, row number, sequence number of the last departure shown).
 
-        A walk from the very beginning comes with a negative sequence number: what left before it is not listed.
+        A walk from the very beginning comes with a negative sequence number: what left before it is not listed; one
+        from a time with 0. Raises Gone where not all that left since can be told any more.
         """
         updated_at, after_pk, seq = place
 
         def read(db: Connection) -> FeedPage:
-            after_seq = feeds.last_change(db) if seq < 0 else seq
+            after_seq = _place_in_log(db, seq, since)
             states = feeds.shared_page(db, kinds, updated_at, after_pk, limit, self._names)
             wanted = {kind.value for kind in kinds}
             gone = feeds.departures(db, UNSHARED, since, after_seq, limit)
@@ -47,3 +49,16 @@ class IndicatorFeed:
             return FeedPage(self._clock(), states, [item for item in gone if item.type in wanted], next_place)
 
         return await self._store.scan(read)
+
+
+def _place_in_log(db: Connection, seq: int, since: int) -> int:
+    """The change after which departures are to be told."""
+    begins = feed_log.floor(db)
+    if seq < 0:
+        return max(feeds.last_change(db), begins.seq)
+    if (since <= begins.at) if seq == 0 and since else (seq < begins.seq):
+        raise Gone(
+            "what left since then can no longer be told in full; take the whole feed, without since and cursor, "
+            "in place of what you have"
+        )
+    return seq or max(feed_log.last_before(db, since), begins.seq)

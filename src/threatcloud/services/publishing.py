@@ -68,6 +68,7 @@ class Publisher:
         self._unsaved: set[FeedList] = set()
         self._encoding = asyncio.Lock()
         self._release: Release | None = None
+        self._refreshing = asyncio.Lock()
 
     async def start(self) -> None:
         """Takes up the saved bodies and renders what has changed since."""
@@ -121,6 +122,12 @@ class Publisher:
         removed = [value for type_, value in changes.removed if type_ == kind]
         return now.version, plain_delta(kind, (before.version, now.version), added, removed)
 
+    async def renew(self, kinds: set[IndicatorType]) -> None:
+        """Renders lists of these types anew and stores every default list: of older bodies nothing is left."""
+        await self.refresh(kinds)
+        self._unsaved |= self._default.keys()
+        await self.save()
+
     async def refresh(self, kinds: set[IndicatorType]) -> int:
         """Renders the default lists of these types anew, and of all that changed since the last release, then enters
         the next release; gives how many lists changed.
@@ -128,6 +135,10 @@ class Publisher:
         The release ends at the change that was the last before rendering: a list may hold a little more than its
         release says, never less, so that a delta from it loses nothing.
         """
+        async with self._refreshing:
+            return await self._refresh(kinds)
+
+    async def _refresh(self, kinds: set[IndicatorType]) -> int:
         after = self._release.seq if self._release else 0
         (seq, more), rules_at = await self._store.scan(
             lambda db: (feeds.changed_since(db, after), rules.last_change(db))

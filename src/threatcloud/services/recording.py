@@ -52,6 +52,15 @@ class Listed(NamedTuple):
     metadata: Mapping[str, Any] | None = None
 
 
+class Restated(NamedTuple):
+    """What is said of an indicator beside its evidence."""
+
+    screened: Screened
+    metadata: Mapping[str, Any] | None
+    expires_at: int | None
+    tlp: str | None
+
+
 class Recorded(NamedTuple):
     """What a batch did to one indicator: its state now, whether it is new, and its reputation just before."""
 
@@ -123,8 +132,7 @@ class Batch:
             is_over = subject.expires_at is not None and subject.expires_at <= self._tx.now
             subject.expires_at = report.expires_at or (None if is_over else subject.expires_at)
             subject.tlp = report.tlp or subject.tlp
-            techniques = [str(item) for item in gathered(report.metadata, "mitreIds")]
-            traits = _traits(prepared, techniques)
+            techniques, traits = traits_of(_counted_country(prepared), report.metadata)
             self._rollups.seen(report.indicator.type.code, report.observed_at, report.category, techniques, traits)
 
     def _stored(self, subject: _Subject, slot: tuple[int, str]) -> Evidence | None:
@@ -152,11 +160,14 @@ class Batch:
         if listed.metadata:
             subject.metadata = merge_metadata(subject.metadata, listed.metadata)
 
+    def restate(self, key: bytes, restated: Restated) -> None:
+        """Has a known indicator described anew, where facts were taken back."""
+        it = self.subjects[key]
+        it.screened, it.metadata, it.expires_at, it.tlp = restated
+
     def store(self) -> dict[bytes, Recorded]:
         """Concludes every indicator of the batch and writes all that changed; the answer is by id."""
-        recorded: dict[bytes, Recorded] = {}
-        for key, subject in self.subjects.items():
-            recorded[key] = self._conclude(subject)
+        recorded = {key: self._conclude(subject) for key, subject in self.subjects.items()}
         changed = [item.state for item in recorded.values()]
         for item in recorded.values():
             self._rollups.moved(self.subjects[item.state.id].old, item.state)
@@ -223,8 +234,8 @@ def record_reports(
     for item in prepared:
         batch.report(reporter, item)
     recorded = batch.store()
-    facts.add_sightings(tx, [_fact(batch, names, reporter, item.report, tx.now) for item in prepared])
-    relations = [(item.report.key, other, "related") for item in prepared for other in item.related]
+    facts.add_sightings(tx, [_fact(batch, names, reporter, item, tx.now) for item in prepared])
+    relations = [(item.report.key, other, "related", reporter.pk) for item in prepared for other in item.related]
     if relations:
         indicators.add_relations(tx, relations)
     return recorded
@@ -273,7 +284,8 @@ def _as_of(state: IndicatorState, evidence: Sequence[Evidence], now: int) -> Ind
     )
 
 
-def _fact(batch: Batch, names: Names, reporter: Reporter, report: Report, now: int) -> facts.NewSighting:
+def _fact(batch: Batch, names: Names, reporter: Reporter, prepared: Prepared, now: int) -> facts.NewSighting:
+    report = prepared.report
     return facts.NewSighting(
         indicator=batch.subjects[report.key].pk,
         reporter=reporter.pk,
@@ -285,6 +297,11 @@ def _fact(batch: Batch, names: Names, reporter: Reporter, report: Report, now: i
         severity=None if report.severity is None else int(report.severity),
         confidence=report.confidence,
         context=facts.context_text(report.metadata),
+        country=_counted_country(prepared),
+        expires_at=report.expires_at,
+        tlp=report.tlp,
+        anonymised=report.anonymised,
+        describes=prepared.describes,
     )
 
 
@@ -356,16 +373,19 @@ def _status(withheld: bool, expires_at: int | None, now: int) -> Status:
     return Status.EXPIRED if expires_at is not None and expires_at <= now else Status.ACTIVE
 
 
-def _traits(prepared: Prepared, techniques: Sequence[str]) -> list[tuple[str, str]]:
-    """What a trend is described by: where it comes from, to which ports, how; the last 10 ports and techniques."""
-    metadata = prepared.report.metadata
-    country = prepared.screened.country or _reported_country(metadata)
+def _counted_country(prepared: Prepared) -> str | None:
+    return prepared.screened.country or _reported_country(prepared.report.metadata)
+
+
+def traits_of(country: str | None, metadata: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, str]]]:
+    """What one report counts for: its techniques, and what trends tell (country, last 10 ports and techniques)."""
     traits = [("country", country)] if country else []
+    techniques = [str(item) for item in gathered(metadata, "mitreIds")]
     if metadata:
         ports = gathered(metadata, "ports")[-MAX_TRAITS:]
         traits += [("port", str(port)) for port in ports]
         traits += [("technique", technique) for technique in techniques[-MAX_TRAITS:]]
-    return traits
+    return techniques, traits
 
 
 def _reported_country(metadata: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """Campaigns and their members: what correlation and operators write, and what follows from the members."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -201,6 +201,18 @@ def describe(
         "UPDATE campaign SET by_hand = 1, name = coalesce(?, name), description = coalesce(?, description), "
         "own_severity = coalesce(?, own_severity), own_tags = coalesce(?, own_tags) WHERE pk = ?",
         (name, description, severity, None if tags is None else _encode(list(tags)).decode(), campaign),
+    )
+
+
+def rewrite(tx: Transaction, text: str, masked: Callable[[str], str]) -> None:
+    """Has names and descriptions that hold a text rewritten."""
+    rows = tx.db.rows(
+        "SELECT pk, name, description FROM campaign WHERE instr(lower(name), ?) OR instr(lower(description), ?)",
+        (text.lower(), text.lower()),
+    )
+    tx.db.run_many(
+        "UPDATE campaign SET name = ?, description = ? WHERE pk = ?",
+        [(masked(name), masked(description), pk) for pk, name, description in rows],
     )
 
 

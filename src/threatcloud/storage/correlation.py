@@ -6,9 +6,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from threatcloud.domain.features import Saying, most_members
+from threatcloud.domain.features import Saying, most_members, relation_feature
 from threatcloud.domain.indicator import Indicator, IndicatorType
-from threatcloud.domain.state import BENIGN_CODES
+from threatcloud.domain.state import BENIGN_CODES, IndicatorState
+from threatcloud.storage import campaigns
 from threatcloud.storage.driver import Connection, Row, Transaction
 
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
@@ -209,6 +210,29 @@ def founding(db: Connection, pks: Sequence[int]) -> tuple[list[bytes], str | Non
     rows = db.rows_in("SELECT id, category FROM indicator WHERE pk IN keys()", pks)
     categories = [row[1] for row in rows if row[1]]
     return [row[0] for row in rows], max(sorted(set(categories)), key=categories.count, default=None)
+
+
+_OF_INDICATOR: Final = ("feature", "campaign_member", "campaign_ban", "correlation_due")
+
+
+def forget(tx: Transaction, gone: Sequence[IndicatorState]) -> None:
+    """Takes indicators that are removed out of everything here; a campaign that only correlation kept goes when empty.
+
+    The words of a feature that fewer than two are left with go too: they may be the value itself.
+    """
+    pks = sorted(state.pk for state in gone)
+    own = {relation_feature(state.indicator).key for state in gone}
+    keys = own.union(*features_of(tx.db, pks).values())
+    within = campaigns.campaigns_of(tx.db, pks)
+    for table in _OF_INDICATOR:
+        tx.db.run_many(f"DELETE FROM {table} WHERE indicator = ?", [(pk,) for pk in pks])
+    tx.db.run_many("DELETE FROM feature WHERE key = ?", [(key,) for key in own])
+    alone = [(key,) for key in sorted(keys) if len(having(tx.db, key, 2)) < 2]
+    tx.db.run_many("DELETE FROM feature_name WHERE key = ?", alone)
+    campaigns.refresh(tx, within)
+    empty = "SELECT pk FROM campaign WHERE pk IN keys() AND iocs = 0 AND by_hand = 0"
+    for (campaign,) in tx.db.rows_in(empty, within):
+        delete_campaign(tx, campaign)
 
 
 def delete_campaign(tx: Transaction, campaign: int) -> None:

@@ -17,7 +17,12 @@ _EVIDENCE: Final = (
 _LISTING: Final = (
     "indicator, source, reporter, first_listed_at, last_confirmed_at, gone_at, category, severity, confidence, context"
 )
+_SIGHTING: Final = (
+    "pk, indicator, reporter, source, kind, observed_at, received_at, category, severity, confidence, context, "
+    "country, expires_at, tlp, anonymised, describes"
+)
 _encode: Final = msgspec.json.Encoder().encode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class NewSighting(NamedTuple):
@@ -33,6 +38,32 @@ class NewSighting(NamedTuple):
     severity: int | None
     confidence: float
     context: str | None
+    country: str | None = None
+    expires_at: int | None = None
+    tlp: str | None = None
+    anonymised: bool = False
+    describes: bool = True
+
+
+class StoredSighting(NamedTuple):
+    """A sighting fact as it is stored, in column order."""
+
+    pk: int
+    indicator: int
+    reporter: int
+    source: str
+    kind: SightingKind
+    observed_at: int
+    received_at: int
+    category: str | None
+    severity: Severity | None
+    confidence: float
+    context: Mapping[str, Any]
+    country: str | None
+    expires_at: int | None
+    tlp: str | None
+    anonymised: bool
+    describes: bool
 
 
 class Sighting(NamedTuple):
@@ -50,13 +81,41 @@ def context_text(context: Mapping[str, Any]) -> str | None:
     return _encode(context).decode() if context else None
 
 
+def context_of(listing: Listing) -> dict[str, Any]:
+    """What a bulk source says beside the value; empty when it says nothing."""
+    return _decode_object(listing.context) if listing.context else {}
+
+
 def add_sightings(tx: Transaction, sightings: Sequence[NewSighting]) -> None:
     """Stores facts."""
     tx.db.run_many(
         "INSERT INTO sighting (indicator, reporter, source, kind, observed_at, received_at, category, severity, "
-        "confidence, context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "confidence, context, country, expires_at, tlp, anonymised, describes) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         sightings,
     )
+
+
+def sightings_of(db: Connection, indicators: Sequence[int], names: Names) -> dict[int, list[StoredSighting]]:
+    """Every sighting of the indicators by row number, in the order of receipt."""
+    found: dict[int, list[StoredSighting]] = {}
+    rows = db.rows_in(f"SELECT {_SIGHTING} FROM sighting WHERE indicator IN keys()", indicators)
+    for row in sorted(rows):
+        found.setdefault(row[1], []).append(_sighting(row, names))
+    return found
+
+
+def some_sightings_of(db: Connection, indicator: int, most: int, names: Names) -> list[StoredSighting]:
+    """Some sightings of an indicator, at most so many, the oldest first."""
+    rows = db.rows(
+        f"SELECT {_SIGHTING} FROM sighting WHERE indicator = ? ORDER BY observed_at, pk LIMIT ?", (indicator, most)
+    )
+    return [_sighting(row, names) for row in rows]
+
+
+def replace_contexts(tx: Transaction, contexts: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+    """Replaces the contexts of sightings (row number, context): what is erased is the only thing that changes facts."""
+    tx.db.run_many("UPDATE sighting SET context = ? WHERE pk = ?", [(context_text(c), pk) for pk, c in contexts])
 
 
 def last_sighting(db: Connection) -> int:
@@ -102,6 +161,14 @@ def evidence_of(db: Connection, indicators: Sequence[int], names: Names) -> dict
         found.setdefault(row[0], []).append(_evidence(row, names))
     for row in db.rows_in(f"SELECT {_LISTING} FROM listing WHERE indicator IN keys()", indicators):
         found.setdefault(row[0], []).append(_listing(row, names).evidence())
+    return found
+
+
+def all_listings_of(db: Connection, indicators: Sequence[int], names: Names) -> dict[int, list[Listing]]:
+    """What all bulk sources listed among the indicators, by row number."""
+    found: dict[int, list[Listing]] = {}
+    for row in db.rows_in(f"SELECT {_LISTING} FROM listing WHERE indicator IN keys()", indicators):
+        found.setdefault(row[0], []).append(_listing(row, names))
     return found
 
 
@@ -151,6 +218,13 @@ def put_listings(tx: Transaction, listings: Iterable[tuple[int, Listing]], names
             for indicator, item in listings
         ],
     )
+
+
+def _sighting(row: Row, names: Names) -> StoredSighting:
+    severity = None if row[8] is None else Severity(row[8])
+    context = _decode_object(row[10]) if row[10] else {}
+    said = (names.source(row[3]), SightingKind(row[4]), *row[5:8], severity, row[9], context)
+    return StoredSighting._make((*row[:3], *said, *row[11:14], row[14] == 1, row[15] == 1))
 
 
 def _evidence(row: Row, names: Names) -> Evidence:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState
+from threatcloud.storage import feed_log
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.indicators import _COLUMNS, state_of
 from threatcloud.storage.names import Names
@@ -19,6 +20,12 @@ _TYPES: Final = {kind.code: kind for kind in IndicatorType}
 _MULTIPLE: Final = "(pk * 2654435761 % 2147483647)"
 _SQUARE: Final = f"({_MULTIPLE} * {_MULTIPLE} % 2147483629)"
 _SCATTERED: Final = f"sum({_SQUARE} * {_SQUARE} % 274877906899)"
+
+
+#: Changes with what they are about, stored or removed.
+_NAMED_CHANGES: Final = (
+    "feed_change c LEFT JOIN indicator i ON i.pk = c.indicator LEFT JOIN departed d ON d.indicator = c.indicator"
+)
 
 
 class ListBody(NamedTuple):
@@ -66,11 +73,9 @@ def record_changes(tx: Transaction, moves: Iterable[tuple[IndicatorState | None,
 def changed_since(db: Connection, after_seq: int) -> tuple[int, set[IndicatorType]]:
     """The last change, and the types of all that came after another."""
     rows = db.rows(
-        "SELECT i.type, max(c.seq) FROM feed_change c JOIN indicator i ON i.pk = c.indicator WHERE c.seq > ? "
-        "GROUP BY i.type",
-        (after_seq,),
+        f"SELECT coalesce(i.type, d.type), max(c.seq) FROM {_NAMED_CHANGES} WHERE c.seq > ? GROUP BY 1", (after_seq,)
     )
-    return max((row[1] for row in rows), default=after_seq), {_TYPES[row[0]] for row in rows}
+    return max((row[1] for row in rows), default=after_seq), {_TYPES[row[0]] for row in rows if row[0]}
 
 
 def last_change(db: Connection) -> int:
@@ -123,8 +128,10 @@ def departures(db: Connection, change: str, since_at: int, after_seq: int, limit
     """Indicators that left a set since a time and a sequence number and have not come back, oldest first."""
     column = "shared" if change == UNSHARED else "listed"
     rows = db.rows(
-        "SELECT c.seq, i.value, i.type, c.at FROM feed_change c JOIN indicator i ON i.pk = c.indicator "
-        f"WHERE c.seq > ? AND c.at >= ? AND c.change = ? AND i.{column} = 0 ORDER BY c.seq LIMIT ?",
+        f"SELECT c.seq, coalesce(i.value, d.value), coalesce(i.type, d.type), c.at FROM {_NAMED_CHANGES} "
+        "LEFT JOIN indicator again ON again.id = d.id WHERE c.seq > ? AND c.at >= ? AND c.change = ? "
+        f"AND coalesce(i.pk, d.indicator) IS NOT NULL AND coalesce(i.{column}, again.{column}, 0) = 0 "
+        "ORDER BY c.seq LIMIT ?",
         (after_seq, since_at, change, limit),
     )
     return [Departure(seq, value, _TYPES[code].value, at) for seq, value, code, at in rows]
@@ -144,16 +151,22 @@ def changes_between(db: Connection, after_seq: int, to_seq: int, *, netted: bool
     goes on from such a list must be told that it is gone.
     """
     rows = db.rows(
-        "SELECT i.type, i.value, c.change, c.indicator FROM feed_change c JOIN indicator i ON i.pk = c.indicator "
-        "WHERE c.seq > ? AND c.seq <= ? AND c.change IN ('listed', 'unlisted') ORDER BY c.seq",
+        f"SELECT coalesce(i.type, d.type), coalesce(i.value, d.value), c.change FROM {_NAMED_CHANGES} "
+        "WHERE c.seq > ? AND c.seq <= ? AND c.change IN ('listed', 'unlisted') "
+        "AND coalesce(i.pk, d.indicator) IS NOT NULL ORDER BY c.seq",
         (after_seq, to_seq),
     )
-    first: dict[int, str] = {}
-    last: dict[int, tuple[str, str, str]] = {}
-    for code, value, change, pk in rows:
-        first.setdefault(pk, change)
-        last[pk] = (change, _TYPES[code].value, value)
-    net = [(change, kind, value) for pk, (change, kind, value) in last.items() if not netted or first[pk] == change]
+    # By value: what was removed and reported again has another row number.
+    first: dict[tuple[int, str], str] = {}
+    last: dict[tuple[int, str], str] = {}
+    for code, value, change in rows:
+        first.setdefault((code, value), change)
+        last[code, value] = change
+    net = [
+        (change, _TYPES[code].value, value)
+        for (code, value), change in last.items()
+        if not netted or first[code, value] == change
+    ]
     return Membership(
         added=[(kind, value) for change, kind, value in net if change == LISTED],
         removed=[(kind, value) for change, kind, value in net if change == UNLISTED],
@@ -182,14 +195,15 @@ def newest_release(db: Connection) -> Release | None:
 
 
 def find_release(db: Connection, version: str) -> Release | None:
-    """The release of this version, or the last before it when only the day is given."""
+    """The release of this version, or the first of the day when only that is given; None when a delta from it could
+    no longer tell all that left."""
     row = db.row("SELECT version, seq, at, rules_at FROM release WHERE version = ?", (version,))
     if row is None and "." not in version:
         row = db.row(
             "SELECT version, seq, at, rules_at FROM release WHERE version LIKE ? ORDER BY version LIMIT 1",
             (version + ".%",),
         )
-    return Release(*row) if row else None
+    return Release(*row) if row and row[1] >= feed_log.floor(db).seq else None
 
 
 def add_release(tx: Transaction, release: Release) -> None:
@@ -223,3 +237,8 @@ def save_snapshot(tx: Transaction, snapshot: SavedSnapshot) -> None:
         "fingerprint=excluded.fingerprint, body_zstd=excluded.body_zstd",
         snapshot,
     )
+
+
+def drop_snapshots(tx: Transaction) -> None:
+    """Forgets all saved bodies."""
+    tx.db.run("DELETE FROM snapshot")

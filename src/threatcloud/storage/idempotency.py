@@ -31,6 +31,14 @@ def keep(tx: Transaction, reporter: str, key: str, kept: KeptAnswer) -> None:
     )
 
 
+def mask(tx: Transaction, text: str, mask: str) -> None:
+    """Puts a mask in the place of a text in every answer."""
+    tx.db.run(
+        "UPDATE idempotency SET answer = CAST(replace(CAST(answer AS TEXT), ?, ?) AS BLOB) WHERE instr(answer, ?) > 0",
+        (text, mask, text.encode()),
+    )
+
+
 def forget_before(tx: Transaction, time_ms: int) -> None:
     """Drops answers kept before a time."""
     tx.db.run("DELETE FROM idempotency WHERE created_at < ?", (time_ms,))

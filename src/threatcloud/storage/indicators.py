@@ -22,6 +22,8 @@ _UPDATE: Final = (
     "sightings=?, first_seen=?, last_seen=?, created_at=?, updated_at=?, expires_at=?, next_change_at=?, "
     "withheld_code=?, withheld_list=?, cloud=?, country=?, asn=?, tlp=?, metadata=?, shared=?, listed=? WHERE pk=?"
 )
+#: The name in ``meta`` of the largest row number that a removed indicator had.
+LAST_PK: Final = "last_indicator"
 _STATUSES: Final = {status.value: status for status in Status}
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
 _SEVERITIES: Final[dict[int | None, Severity | None]] = {
@@ -96,9 +98,9 @@ def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes
 
 
 def next_pk(db: Connection) -> int:
-    """The first free row number; only the writer asks."""
-    row = db.row("SELECT max(pk) FROM indicator")
-    return (row[0] or 0) + 1 if row else 1
+    """The first row number that no indicator has or had; only the writer asks."""
+    row = db.row(f"SELECT (SELECT max(pk) FROM indicator), (SELECT value FROM meta WHERE name = '{LAST_PK}')")
+    return max(row[0] or 0, int(row[1] or 0)) + 1 if row else 1
 
 
 def insert(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> None:
@@ -129,7 +131,7 @@ def due_for_decay(db: Connection, after_pk: int, rows: int, now: int) -> tuple[i
 def expired(db: Connection, now: int, most: int) -> list[bytes]:
     """The ids of active indicators whose expiry has come."""
     rows = db.rows(
-        "SELECT id FROM indicator WHERE expires_at <= ? AND expires_at IS NOT NULL AND status = 'active' LIMIT ?",
+        "SELECT id FROM indicator WHERE status = 'active' AND expires_at <= ? AND expires_at IS NOT NULL LIMIT ?",
         (now, most),
     )
     return [row[0] for row in rows]
@@ -157,9 +159,19 @@ def add_labels(tx: Transaction, labels: Iterable[tuple[str, str, int]]) -> None:
     tx.db.run_many("INSERT INTO label (kind, value, indicator) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", labels)
 
 
-def add_relations(tx: Transaction, relations: Iterable[tuple[bytes, bytes, str]]) -> None:
-    """Enters (subject id, object id, kind) once each."""
-    tx.db.run_many("INSERT INTO relation (subject, object, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", relations)
+def add_relations(tx: Transaction, relations: Iterable[tuple[bytes, bytes, str, int]]) -> None:
+    """Enters (subject id, object id, kind, row number of the reporter) once each."""
+    tx.db.run_many(
+        "INSERT INTO relation (subject, object, kind, reporter) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", relations
+    )
+
+
+def keys_related(db: Connection, key: bytes) -> list[bytes]:
+    """The ids related to this one, either way round, stored or not."""
+    rows = db.rows(
+        "SELECT object FROM relation WHERE subject = ? UNION SELECT subject FROM relation WHERE object = ?", (key, key)
+    )
+    return [row[0] for row in rows]
 
 
 def related(db: Connection, key: bytes, most: int = 100) -> list[tuple[str, str, str]]:
@@ -171,3 +183,8 @@ def related(db: Connection, key: bytes, most: int = 100) -> list[tuple[str, str,
         (key, key, most),
     )
     return [(row[0], _TYPES[row[1]].value, row[2]) for row in rows]
+
+
+def drop_tag(tx: Transaction, tag: str) -> None:
+    """Takes a tag from all indicators that can be found by it."""
+    tx.db.run("DELETE FROM label WHERE kind = 'tag' AND value = ?", (tag,))

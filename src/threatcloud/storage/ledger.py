@@ -1,7 +1,7 @@
 """The audit ledger's table: appended to inside the unit of work it records."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -85,6 +85,25 @@ def walk(db: Connection) -> Iterator[AuditEntry]:
             return
         yield from (AuditEntry(*row) for row in rows)
         after = rows[-1][0]
+
+
+def naming(db: Connection, texts: Sequence[str], after_seq: int) -> list[int]:
+    """The entries after one whose details hold any of the texts, as JSON strings of their own."""
+    quoted = [msgspec.json.encode(text).decode() for text in texts]
+    any_of = " OR ".join(["instr(details, ?) > 0"] * len(quoted))
+    rows = db.rows(f"SELECT seq FROM audit_detail WHERE seq > ? AND ({any_of}) ORDER BY seq", (after_seq, *quoted))
+    return [row[0] for row in rows]
+
+
+def last_seq(db: Connection) -> int:
+    """The number of the newest entry, 0 when there is none."""
+    row = db.row("SELECT max(seq) FROM audit_entry")
+    return int(row[0] or 0) if row else 0
+
+
+def erase_details(tx: Transaction, entries: Iterable[int]) -> None:
+    """Takes the details of entries away; the chain stands on their digests."""
+    tx.db.run_many("DELETE FROM audit_detail WHERE seq = ?", [(seq,) for seq in entries])
 
 
 def _filter(action: str | None, since: int) -> tuple[str, list[Any]]:

@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from threatcloud.domain.state import UNCATEGORIZED, IndicatorState
 from threatcloud.domain.times import HOUR_MS
-from threatcloud.storage.driver import Connection, Transaction
+from threatcloud.storage.driver import Connection, Row, Transaction
 
 NO_COUNTRY = ""
 
@@ -60,16 +60,34 @@ class RollupChanges:
         traits: Sequence[tuple[str, str]] = (),
     ) -> None:
         """One positive sighting; ``traits`` are (kind, value), each once."""
-        hour = observed_at // HOUR_MS
-        self._sightings[hour, type_code, category or UNCATEGORIZED] += 1
-        for technique in techniques:
-            self._techniques[hour, technique] += 1
-        for kind, value in traits:
-            self._traits[hour, category or UNCATEGORIZED, kind, value] += 1
+        self._add_sighting(1, type_code, observed_at, category, techniques, traits)
 
-    def unseen(self, type_code: int, observed_at: int, category: str | None) -> None:
-        """One positive sighting less."""
-        self._sightings[observed_at // HOUR_MS, type_code, category or UNCATEGORIZED] -= 1
+    def unseen(
+        self,
+        type_code: int,
+        observed_at: int,
+        category: str | None,
+        techniques: Sequence[str] = (),
+        traits: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """One positive sighting less, of the same kind."""
+        self._add_sighting(-1, type_code, observed_at, category, techniques, traits)
+
+    def _add_sighting(
+        self,
+        sign: int,
+        type_code: int,
+        observed_at: int,
+        category: str | None,
+        techniques: Sequence[str],
+        traits: Sequence[tuple[str, str]],
+    ) -> None:
+        hour = observed_at // HOUR_MS
+        self._sightings[hour, type_code, category or UNCATEGORIZED] += sign
+        for technique in techniques:
+            self._techniques[hour, technique] += sign
+        for kind, value in traits:
+            self._traits[hour, category or UNCATEGORIZED, kind, value] += sign
 
     def apply(self, tx: Transaction) -> None:
         """Writes what changed, in key order."""
@@ -82,15 +100,26 @@ class RollupChanges:
             last_seen[cell.last_hour, cell.type_code, cell.category, cell.country] += count
             total[cell.type_code, cell.category, cell.status] += count
             counted[cell.type_code, cell.category, cell.status] += self._counted[cell]
-        _add(tx, "rollup_hour", "hour, type, category", "indicators, sightings", (by_hour, self._sightings))
-        _add(tx, "rollup_technique", "hour, technique", "sightings", (self._techniques,))
-        _add(tx, "rollup_trait", "hour, category, kind, value", "sightings", (self._traits,))
-        _add(tx, "rollup_last_seen", "hour, type, category, country", "indicators", (last_seen,))
-        _add(tx, "rollup_total", "type, category, status", "indicators, sightings", (total, counted))
+        _add(tx, "rollup_hour", (by_hour, self._sightings))
+        _add(tx, "rollup_technique", (self._techniques,))
+        _add(tx, "rollup_trait", (self._traits,))
+        _add(tx, "rollup_last_seen", (last_seen,))
+        _add(tx, "rollup_total", (total, counted))
 
 
-def _add(tx: Transaction, table: str, keys: str, columns: str, counts: Sequence[Counter[Any]]) -> None:
+#: The columns that name a cell of each rollup, and those that count.
+TABLES: Final = {
+    "rollup_hour": ("hour, type, category", "indicators, sightings"),
+    "rollup_technique": ("hour, technique", "sightings"),
+    "rollup_trait": ("hour, category, kind, value", "sightings"),
+    "rollup_last_seen": ("hour, type, category, country", "indicators"),
+    "rollup_total": ("type, category, status", "indicators, sightings"),
+}
+
+
+def _add(tx: Transaction, table: str, counts: Sequence[Counter[Any]]) -> None:
     """Adds counts to the cells of a rollup, one count for each column."""
+    keys, columns = TABLES[table]
     names = columns.split(", ")
     cells = sorted({cell for count in counts for cell in count if any(other[cell] for other in counts)})
     marks = ", ".join("?" * (len(keys.split(", ")) + len(names)))
@@ -99,6 +128,23 @@ def _add(tx: Transaction, table: str, keys: str, columns: str, counts: Sequence[
         f"INSERT INTO {table} ({keys}, {columns}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {sums}",
         [(*cell, *(count[cell] for count in counts)) for cell in cells],
     )
+
+
+def empty_cells(db: Connection, table: str, most: int) -> list[Row]:
+    """Some cells of a rollup that count nothing (any more)."""
+    keys, columns = TABLES[table]
+    return db.rows(f"SELECT {keys} FROM {table} WHERE {_counts_nothing(columns)} LIMIT ?", (most,))
+
+
+def drop_cells(tx: Transaction, table: str, cells: Sequence[Row]) -> None:
+    """Deletes those of the cells that count nothing."""
+    keys, columns = TABLES[table]
+    same = " AND ".join(f"{key} = ?" for key in keys.split(", "))
+    tx.db.run_many(f"DELETE FROM {table} WHERE {same} AND {_counts_nothing(columns)}", cells)
+
+
+def _counts_nothing(columns: str) -> str:
+    return " AND ".join(f"{name} = 0" for name in columns.split(", "))
 
 
 class Total(NamedTuple):

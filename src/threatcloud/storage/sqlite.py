@@ -59,6 +59,7 @@ class SQLiteConnection:
             self._pragma("journal_mode=wal")
             self._pragma("synchronous=full")
             self._pragma("wal_autocheckpoint=0")
+            self._pragma("secure_delete=on")  # what is erased leaves nothing in the free space of the file
             self._pragma(f"journal_size_limit={CHECKPOINT_AFTER_BYTES}")
         else:
             self._pragma("query_only=on")
@@ -129,6 +130,7 @@ class Checkpointer:
         self._connection = SQLiteConnection(path, writable=True)
         self._due = threading.Event()
         self._stopping = False
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
         self._thread.start()
 
@@ -153,7 +155,14 @@ class Checkpointer:
             self._due.clear()
             if self._stopping:
                 return
-            _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with self._turn:
+                _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def empty(self) -> bool:
+        """Brings the whole log home and empties the file; False while somebody reads from it for too long."""
+        with self._turn:
+            _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return not self._wal.exists() or self._wal.stat().st_size == 0
 
     def close(self) -> None:
         """Stops the thread and brings the whole log home."""

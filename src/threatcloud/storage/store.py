@@ -90,6 +90,7 @@ class Store:
         self._commits = 0
         self._read_at_commit = -1
         self._log_waits = False
+        self._emptying = 0
         self._units = 0
         self._closed = False
         self._checkpointer = Checkpointer(path)
@@ -104,7 +105,7 @@ class Store:
         statement, as much as the statement itself. But a long log is begun anew only while nobody reads from it, so
         then each statement has its own.
         """
-        if self._log_waits:
+        if self._log_waits or self._emptying:
             self._end_reading()
             return fn(self._loop_connection)
         if self._read_at_commit != self._commits:
@@ -152,6 +153,16 @@ class Store:
         except queue.Full:
             raise Busy("too many writes are waiting; try again") from None
         return await unit.answer
+
+    async def empty_log(self) -> bool:
+        """Brings all that was committed into the database file, so that the log keeps nothing of what is gone; False
+        when somebody reads from the log for too long: it then goes with a later checkpoint."""
+        self._emptying += 1
+        try:
+            self._end_reading()
+            return await asyncio.to_thread(self._checkpointer.empty)
+        finally:
+            self._emptying -= 1
 
     def listen(self, listener: Callable[[set[str]], None]) -> None:
         """Has the listener called in the writer thread with the topics of each commit that announced any."""

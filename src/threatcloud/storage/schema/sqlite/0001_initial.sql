@@ -8,8 +8,9 @@ CREATE TABLE source (pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 -- Who speaks: 'key:<lineage>', 'block:<network>' for callers without a key, 'feed:<source>' for bulk sources.
 CREATE TABLE reporter (pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL) STRICT;
 
+-- country: the one it is counted under; describes: whether its context is said of the indicator, not of the sighting.
 CREATE TABLE sighting (
-  pk INTEGER PRIMARY KEY,
+  pk INTEGER PRIMARY KEY AUTOINCREMENT,
   indicator INTEGER NOT NULL,
   reporter INTEGER NOT NULL,
   source INTEGER NOT NULL,
@@ -19,7 +20,12 @@ CREATE TABLE sighting (
   category TEXT,
   severity INTEGER,
   confidence REAL NOT NULL,
-  context TEXT
+  context TEXT,
+  country TEXT,
+  expires_at INTEGER,
+  tlp TEXT,
+  anonymised INTEGER NOT NULL,
+  describes INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX sighting_by_indicator ON sighting (indicator, observed_at, pk);
 CREATE INDEX sighting_by_time ON sighting (observed_at, indicator) WHERE kind = 'positive';
@@ -73,7 +79,7 @@ CREATE TABLE indicator (
 ) STRICT;
 CREATE UNIQUE INDEX indicator_by_id ON indicator (id);
 CREATE INDEX indicator_by_update ON indicator (type, updated_at);
-CREATE INDEX indicator_by_expiry ON indicator (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX indicator_by_expiry ON indicator (status, expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX indicator_shared ON indicator (type, reputation) WHERE shared = 1;
 
 CREATE TABLE evidence (
@@ -111,12 +117,13 @@ CREATE TABLE label (
 -- Networks by packed address (16 bytes) and prefix (1 byte).
 CREATE TABLE network (packed BLOB PRIMARY KEY, indicator INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
--- Relations between indicators by id; either may be stored later than the relation.
+-- Relations between indicators by id, with who says so; either may be stored later than the relation.
 CREATE TABLE relation (
   subject BLOB NOT NULL,
   object BLOB NOT NULL,
   kind TEXT NOT NULL,
-  PRIMARY KEY (subject, object, kind)
+  reporter INTEGER NOT NULL,
+  PRIMARY KEY (subject, object, kind, reporter)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX relation_by_object ON relation (object);
 
@@ -164,13 +171,24 @@ CREATE TABLE rollup_total (
   PRIMARY KEY (type, category, status)
 ) STRICT, WITHOUT ROWID;
 
--- Every entry into or exit from a published set, in commit order. change: 'listed', 'unlisted', 'unshared'.
+-- Every entry into or exit from a published set, in commit order. change: 'listed', 'unlisted', 'unshared';
+-- 'erased' stands for what can no longer be named and has the indicator 0.
 CREATE TABLE feed_change (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   at INTEGER NOT NULL,
   indicator INTEGER NOT NULL,
   change TEXT NOT NULL
 ) STRICT;
+
+-- Indicators that are removed, by the row number they had (none is used again), for as long as changes name them.
+CREATE TABLE departed (
+  indicator INTEGER PRIMARY KEY,
+  id BLOB NOT NULL,
+  type INTEGER NOT NULL,
+  value TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX departed_by_time ON departed (at);
 
 -- The versions agents know: every change up to seq, and of rules up to rules_at, was in the package of that version.
 CREATE TABLE release (
@@ -292,6 +310,12 @@ CREATE TABLE api_key (
   revoked_at INTEGER,
   org TEXT
 ) STRICT;
+
+-- Removed indicators that were reported very often: their sightings go bit by bit.
+CREATE TABLE leftover (indicator INTEGER PRIMARY KEY, type INTEGER NOT NULL) STRICT;
+
+-- Reporters whose contributions up to a time are being withdrawn.
+CREATE TABLE withdrawal (reporter INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
 
 CREATE TABLE agent (
   id TEXT PRIMARY KEY,
