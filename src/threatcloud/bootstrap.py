@@ -38,6 +38,7 @@ from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
+from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.rules import Rules
@@ -174,6 +175,7 @@ def _assemble(
         campaigns=Campaigns(store, names, screener, audit, clock),
         auditing=auditing,
         importing=Importing(store, names, audit, clock),
+        replaying=Replaying(store, names),
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
         job_runs=lambda: list(runner.last_runs.values()),

@@ -1,14 +1,17 @@
 """Importing logs: what happened is told at its own time, once, however often the log is read and whatever is in it."""
 
+import contextlib
 import gzip
 import json
+import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Place
+from tests.e2e.conftest import PATIENCE_S, Place
 
 LOGS = Path(__file__).parents[2].parent / "shared" / "data" / "logs"
 SHA = "ab" * 32
@@ -101,3 +104,95 @@ def test_a_real_log_is_imported_whole(served: Place, name: str, sessions: int) -
     assert served.json(*command)["stored"] == sessions
     again = served.json(*command)
     assert (again["stored"], again["known"]) == (0, sessions)
+
+
+def history(first: int, events: int, **more: Any) -> str:
+    """Events an hour apart, from 2025 on; every third is of an address seen before."""
+    lines = []
+    for number in range(first, first + events):
+        address = number if number % 3 else number - number % 9
+        event = {
+            "ts": f"2025-{1 + number // 720 % 12:02}-{1 + number // 24 % 28:02}T{number % 24:02}:00:00Z",
+            "value": f"45.{address >> 16}.{address >> 8 & 255}.{address & 255}",
+            "type": "ip",
+            "source": "tweetfeed",
+            "reporter": f"person {number % 5}",
+            "tags": ["c2"],
+            "ref": f"tweet:{number // 4}",
+        }
+        lines.append(json.dumps({**event, **more}) + "\n")
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_a_history_is_told_again_with_its_own_times_and_once(
+    served: Place, make_place: Callable[[str], Place], serving: bool
+) -> None:
+    place = served if serving else make_place("alone")
+    seen = {"ts": "2025-03-01T10:00:00Z", "value": "hxxp://bad-history[.]xyz/x", "type": "url", "source": "urlhaus"}
+    first = {**seen, "reporter": "Somebody\x1b", "tags": ["elf"], "ref": "urlhaus:1", "extra": {"threat": "x"}}
+    bad = [{**seen, "ts": "2999-01-01T00:00:00Z"}, {**seen, "type": "planet"}, {**seen, "value": "?"}, {"ts": 1}]
+    later = {**seen, "ts": "2025-04-01T10:00:00Z", "reporter": "another"}
+    lines = [first, first, *bad, later]
+    name = place.write("history.jsonl", "\n".join(map(json.dumps, lines)))
+
+    done = place.json("import", "--replay", name)
+    assert (done["stored"], done["known"], done["new"], sum(done["rejected"].values())) == (3, 0, 1, 4)
+    found = place.json("ioc", "get", "http://bad-history.xyz/x")
+    assert (found["category"], found["sources"], found["sightings"]) == ("malware", ["urlhaus"], 3)
+    assert (found["firstSeen"], found["lastSeen"]) == ("2025-03-01T10:00:00.000Z", "2025-04-01T10:00:00.000Z")
+    assert (found["metadata"]["ref"], found["tags"]) == ("urlhaus:1", ["elf"])
+
+    again = place.json("import", "--replay", place.write("grown.jsonl", "\n".join(map(json.dumps, [*lines, seen]))))
+    assert (again["stored"], again["known"]) == (1, 3)
+
+
+def test_a_replay_that_is_killed_anywhere_ends_as_one_that_was_not(make_place: Callable[[str], Place]) -> None:
+    clean, killed = make_place("clean"), make_place("killed")
+    events = history(0, 6_000)
+    assert clean.json("import", "--replay", clean.write("history.jsonl", events))["stored"] == 6_000
+
+    killed.write("history.jsonl", events)
+    for rows in (1, 2_000):
+        process = killed.start("import", "--replay", "history.jsonl")
+        killed.wait_for_rows(rows)
+        process.kill()
+        process.wait()
+    server = killed.serve()
+    process = killed.start("import", "--replay", "history.jsonl")
+    killed.wait_for_rows(3_500)
+    server.stop(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_S)
+    done = killed.json("import", "--replay", "history.jsonl")
+    assert done["stored"] + done["known"] == 6_000
+    assert done["known"] >= 2_000
+    assert stored(killed) == stored(clean)
+
+
+def stored(place: Place) -> list[list[tuple[object, ...]]]:
+    """Everything in the database that does not tell when it was stored."""
+    queries = (
+        "SELECT value, status, category, sightings, first_seen, last_seen, metadata FROM indicator ORDER BY value",
+        "SELECT count(*), sum(observed_at) FROM sighting",
+        "SELECT * FROM rollup_hour ORDER BY 1, 2, 3",
+        "SELECT * FROM rollup_last_seen WHERE indicators <> 0 ORDER BY 1, 2, 3, 4",
+        "SELECT * FROM rollup_total ORDER BY 1, 2, 3",
+    )
+    with contextlib.closing(sqlite3.connect(place.database)) as db:
+        return [db.execute(query).fetchall() for query in queries]
+
+
+def test_a_history_goes_elsewhere_as_reports_of_the_key(served: Place, make_place: Callable[[str], Place]) -> None:
+    key = served.call("key", "create", "historian", "--scope", "write", "--role", "community").stdout.decode().strip()
+    elsewhere = make_place("elsewhere")
+    name = elsewhere.write("history.jsonl", history(9_000, 150) + history(9_200, 1, value="nothing"))
+    done = elsewhere.json("import", "--replay", name, "--url", served.url, environ={"TC_API_KEY": key})
+    assert (done["values"], sum(done["rejected"].values())) == (151, 1)
+    assert served.json("ioc", "get", "45.0.35.41")["lastSeen"].startswith("2025-01-")
+
+
+def test_a_history_has_its_own_sources(served: Place) -> None:
+    name = served.write("history.jsonl", history(0, 1))
+    for option in (("--source", "feed:x"), ("--format", "jsonl")):
+        assert b"--replay" in served.call("import", "--replay", name, *option, code=2).stderr
+    assert b"--source" in served.call("import", name, code=2).stderr

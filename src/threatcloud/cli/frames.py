@@ -55,6 +55,12 @@ class Frame(msgspec.Struct):
     done: bool = False
     error: str | None = None
 
+    def note(self, withheld_list: str | None, cloud: str | None) -> None:
+        """Counts what a value may not, or not alone, be published for."""
+        for counts, name in ((self.whitelisted, withheld_list), (self.clouds, None if withheld_list else cloud)):
+            if name is not None:
+                counts[name] = counts.get(name, 0) + 1
+
 
 def write_frame(out: BinaryIO, frame: Frame, body: bytes) -> None:
     """A frame and its body as they go over the pipe: two lengths, then both."""

@@ -18,7 +18,7 @@ from threatcloud.cli.command import api_command
 from threatcloud.cli.connect import Api
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.frames import HEAD, Frame, ReadJob, Rejected
-from threatcloud.cli.log_reading import COWRIE
+from threatcloud.cli.log_reading import COWRIE, REPLAY
 from threatcloud.cli.output import Json, note, print_json
 from threatcloud.cli.progress import Report, progress
 from threatcloud.cli.sinks import Sink, make_sink
@@ -215,7 +215,17 @@ def _one_of(option: str, word: str | None, known: tuple[str, ...]) -> str | None
     return word
 
 
-def _checked_source(text: str) -> str:
+def _of_history(format_: str | None, source: str | None) -> tuple[str, str]:
+    if format_ is not None or source is not None:
+        raise CommandFailed(
+            "--replay: a history has its own format and sources; give no --format, no --source", ExitCode.USAGE
+        )
+    return REPLAY, REPLAY
+
+
+def _checked_source(text: str | None) -> str:
+    if text is None:
+        raise CommandFailed("--source: say who lists these values, such as feed:my-list", ExitCode.USAGE)
     try:
         return check_source(text)
     except ValueError as error:
@@ -235,6 +245,7 @@ def add_to(app: typer.Typer) -> None:
         "threat-cloud import list.txt.gz --source feed:my-list",
         "threat-cloud import table.csv --source feed:vendor --column value=indicator --severity medium",
         "threat-cloud import --format cowrie --source honeypot:trap-1 cowrie.json cowrie.json.2026-03-06",
+        "threat-cloud import --replay timeline.jsonl.gz",
         "curl -s https://feeds.example.org/ips.txt | threat-cloud import - --source feed:example",
         creates=True,
     )
@@ -243,11 +254,16 @@ def add_to(app: typer.Typer) -> None:
         file: Annotated[
             list[str], typer.Argument(metavar="FILE...", help="Files (plain, gzip or zstd), or - for standard input.")
         ],
-        source: Annotated[str, typer.Option(help="Who lists these values, such as feed:NAME.")],
+        source: Annotated[
+            str | None, typer.Option(help="Who lists these values, such as feed:NAME; a history says it itself.")
+        ] = None,
         format_: Annotated[
             str | None,
             typer.Option("--format", help=f"{', '.join(_FORMATS)}; found out if not said, but for {COWRIE}."),
         ] = None,
+        replay: Annotated[
+            bool, typer.Option("--replay", help="The files are histories: JSON lines {ts, value, type, source, …}.")
+        ] = False,
         column: Annotated[
             list[str] | None,
             typer.Option(help="FIELD=COLUMN, by name or number from 1; COLUMN alone is the value's. Repeatable."),
@@ -275,9 +291,11 @@ def add_to(app: typer.Typer) -> None:
         Values are brought into their canonical form, checked by the publication guard and stored in chunks. The import
         can be stopped at any time and run again: nothing doubles, nothing is lost.
 
-        Of a Cowrie log each session becomes a visit to the honeypot that --source names, at its own time.
+        Of a Cowrie log each session becomes a visit to the honeypot that --source names, at its own time. With --replay
+        each line is a sighting of its own source, reporter and time, and every one is stored once.
         """
         _one_of("format", format_, _FORMATS)
+        format_, source = _of_history(format_, source) if replay else (format_, _checked_source(source))
         for name in file:
             if name != "-":
                 open_source(name).__exit__(None, None, None)
@@ -286,7 +304,7 @@ def add_to(app: typer.Typer) -> None:
         for name in file:
             job = ReadJob(
                 file=name,
-                source=_checked_source(source),
+                source=source,
                 run=f"run_{secrets.token_hex(8)}",
                 reports=not api.is_local,
                 format=format_,

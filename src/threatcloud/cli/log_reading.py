@@ -1,18 +1,28 @@
 """The reading half of an import of logs: what happened and when, in place of what a source lists."""
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from threatcloud.cli.frames import Frame, ReadJob, Rejected
+from threatcloud.cli.screening import screener_of
 from threatcloud.domain.times import iso
-from threatcloud.formats.readers import Line, Reject, cowrie
+from threatcloud.formats.readers import Line, Reject, cowrie, timeline
 from threatcloud.formats.readers.cowrie import Session
+from threatcloud.formats.readers.source import excerpt
+from threatcloud.formats.readers.timeline import Event
+from threatcloud.services.imports import row_of
+from threatcloud.services.intake import Claim, Intake
+from threatcloud.services.replaying import CHUNK_EVENTS, EventRow
+from threatcloud.services.reporting import MAX_BATCH
 from threatcloud.services.trapping import PORTS, Interaction, Visit
+from threatcloud.storage import log_entries
 
 COWRIE: Final = "cowrie"
+REPLAY: Final = "replay"
 _encode: Final = msgspec.json.Encoder().encode
 #: A visit fits into the body of its route whatever a log holds; the API takes no longer names and passwords.
 _MAX_TEXT_BYTES: Final = 512 * 1024
@@ -51,6 +61,86 @@ class Visits:
             return rows[0]
         visits = [msgspec.Raw(row) for row in rows]
         return _encode({"run": self._job.run, "source": self._job.source, "visits": visits})
+
+
+class _Timeline:
+    """Reads a history (``formats.readers.timeline``)."""
+
+    name = REPLAY
+
+    def read(self, lines: Iterable[Line]) -> Iterator[Event | Reject]:
+        """The events."""
+        return timeline.events(lines)
+
+
+class Events(_Timeline):
+    """Makes rows of ``POST /local/imports/events``."""
+
+    max_rows = CHUNK_EVENTS
+    max_bytes = 2 * 1024 * 1024
+
+    def __init__(self, job: ReadJob) -> None:
+        self._job = job
+        self._intake = Intake(screener_of(job))
+
+    def made(self, found: Event | Reject, frame: Frame) -> bytes | Rejected:
+        """The event as JSON, checked and screened."""
+        if isinstance(found, Reject):
+            return Rejected(found.line, found.field, found.reason, found.text)
+        claim = Claim(
+            found.type,
+            found.value,
+            found.source,
+            found.category,
+            None,
+            found.confidence,
+            found.metadata,
+            found.ts,
+        )
+        made = self._intake.prepare(claim, now_ms())
+        if isinstance(made, list):
+            return Rejected(found.line, made[0].field, made[0].reason, excerpt(found.value))
+        row = row_of(made)
+        frame.note(row.withheld_list, row.cloud)
+        return _encode(EventRow(row, found.source, found.reporter, found.digest[: log_entries.DIGEST_BYTES]))
+
+    def body(self, rows: list[bytes]) -> bytes:
+        """The body of a chunk."""
+        return _encode({"run": self._job.run, "rows": [msgspec.Raw(row) for row in rows]})
+
+
+class ReportedEvents(_Timeline):
+    """Makes items of ``POST /api/threats``, all of them reports of the key; the server checks them."""
+
+    max_rows = MAX_BATCH
+    max_bytes = 900 * 1024
+
+    def __init__(self, job: ReadJob) -> None:
+        self._job = job
+
+    def made(self, found: Event | Reject, _frame: Frame) -> bytes | Rejected:
+        """The event as JSON."""
+        if isinstance(found, Reject):
+            return Rejected(found.line, found.field, found.reason, found.text)
+        item = {
+            "type": found.type,
+            "value": found.value,
+            "source": found.source,
+            "category": found.category,
+            "confidence": found.confidence,
+            "metadata": found.metadata,
+            "timestamp": found.ts,
+        }
+        return _encode({name: value for name, value in item.items() if value is not None})
+
+    def body(self, rows: list[bytes]) -> bytes:
+        """The body of a batch."""
+        return _encode({"threats": [msgspec.Raw(row) for row in rows]})
+
+
+def now_ms() -> int:
+    """The current time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 def visit_of(session: Session, source: str) -> Visit:

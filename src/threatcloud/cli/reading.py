@@ -7,7 +7,6 @@ and no more. ``python -m threatcloud.cli.reading JOB`` with the job as JSON.
 
 import gc
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
@@ -15,7 +14,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from threatcloud.cli.frames import Frame, ReadJob, Rejected, write_frame
-from threatcloud.cli.log_reading import COWRIE, Visits
+from threatcloud.cli.log_reading import COWRIE, REPLAY, Events, ReportedEvents, Visits, now_ms
+from threatcloud.cli.screening import screener_of
 from threatcloud.domain.errors import DomainError, Problem
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect
 from threatcloud.domain.report import Severity
@@ -34,7 +34,7 @@ from threatcloud.formats.readers import (
 from threatcloud.formats.readers.source import excerpt
 from threatcloud.http.endpoint import problem_of, wants_of
 from threatcloud.http.threats import ThreatItem
-from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer
+from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer, row_of
 from threatcloud.services.intake import Claim, Intake
 from threatcloud.services.recording import Prepared
 from threatcloud.services.reporting import MAX_BATCH
@@ -99,12 +99,7 @@ class _Rows(_Listed):
 
     def __init__(self, job: ReadJob, source: Source) -> None:
         super().__init__(job, source)
-        from threatcloud.bootstrap import make_screener
-        from threatcloud.config import load_settings
-        from threatcloud.http.logs import configure_logs
-
-        configure_logs("warning", "auto")
-        screener = make_screener(load_settings(job.screening))
+        screener = screener_of(job)
         self._job = job
         self._preparer = Preparer(screener)
         self._intake = Intake(screener)
@@ -115,35 +110,23 @@ class _Rows(_Listed):
             made = self._preparer.prepare(row.value, kind, None)
         else:
             made = self._with_fields(row, kind or detect(row.value).type)
-        if made.withheld_list is not None:
-            _count(frame.whitelisted, made.withheld_list)
-        elif made.cloud is not None:
-            _count(frame.clouds, made.cloud)
+        frame.note(made.withheld_list, made.cloud)
         return _encode(made)
 
     def _with_fields(self, row: Row, kind: IndicatorType) -> ImportRow:
         item = _checked(row, kind, self._job.source)
-        found = self._intake.prepare(_claim(item), _now_ms())
+        found = self._intake.prepare(_claim(item), now_ms())
         if not isinstance(found, Prepared):
             raise _Bad(found)
-        report, screened = found.report, found.screened
-        withheld = screened.withheld
+        report, made = found.report, row_of(found)
         # A listing has no end and no TLP label of its own, so they stay with the rest of what was said.
         kept = {"expiresAt": item.expires_at, "tlp": report.tlp}
         metadata = {**report.metadata, **{name: value for name, value in kept.items() if value is not None}}
-        return ImportRow(
-            report.indicator.type.code,
-            report.indicator.value,
-            withheld.code if withheld else None,
-            withheld.list_name if withheld else None,
-            screened.cloud,
-            screened.country,
-            screened.asn,
-            report.category,
-            None if report.severity is None else int(report.severity),
-            item.confidence,
-            None if item.timestamp is None else report.observed_at,
-            metadata or None,
+        return msgspec.structs.replace(
+            made,
+            confidence=item.confidence,
+            first_at=None if item.timestamp is None else report.observed_at,
+            metadata=metadata or None,
         )
 
     def body(self, rows: list[bytes]) -> bytes:
@@ -245,6 +228,8 @@ def frames(job: ReadJob, source: Source) -> Iterator[tuple[Frame, bytes]]:
 def _maker(job: ReadJob, source: Source) -> Maker:
     if job.format == COWRIE:
         return Visits(job)
+    if job.format == REPLAY:
+        return ReportedEvents(job) if job.reports else Events(job)
     return _Reports(job, source) if job.reports else _Rows(job, source)
 
 
@@ -259,14 +244,6 @@ class _Counted:
         for line in self._lines:
             self.lines += 1
             yield line
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def main() -> None:

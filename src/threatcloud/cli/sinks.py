@@ -8,10 +8,10 @@ import msgspec
 
 from threatcloud.cli.connect import Api, Refused, patiently
 from threatcloud.cli.frames import ReadJob, Rejected
-from threatcloud.cli.log_reading import COWRIE
+from threatcloud.cli.log_reading import COWRIE, REPLAY
 
 #: Where the events of a log go, by its format.
-_LOG_PATHS: Final = {COWRIE: "/local/imports/visits"}
+_LOG_PATHS: Final = {COWRIE: "/local/imports/visits", REPLAY: "/local/imports/events"}
 
 
 class Sink(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from threatcloud.cli.frames import Frame, Rejected
-from threatcloud.cli.log_reading import COWRIE
+from threatcloud.cli.log_reading import COWRIE, REPLAY
 from threatcloud.cli.output import console, print_fields, print_table, safe
 
 _MAX_REASONS: Final = 30
@@ -31,7 +31,7 @@ _LOGGED: Final = {
 }
 _SENT: Final = {"sent": "to a server that stores each once"}
 #: By format: here, and to a server elsewhere.
-_WORDS: Final = {COWRIE: (_LOGGED, _SENT)}
+_WORDS: Final = {COWRIE: (_LOGGED, _SENT), REPLAY: (_LOGGED, _REPORTED)}
 
 
 class Tally:

@@ -18,6 +18,7 @@ from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.publishing import Publisher
+from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
@@ -49,6 +50,7 @@ class Services:
     campaigns: Campaigns
     auditing: Auditing
     importing: Importing
+    replaying: Replaying
     erasure: Erasure
     withdrawing: Withdrawing
     job_runs: Callable[[], list[JobRun]]

@@ -9,6 +9,7 @@ from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.services.imports import ImportChunk
+from threatcloud.services.replaying import EventChunk
 from threatcloud.services.trapping import Visit
 
 MAX_CHUNK_BYTES: Final = 32 * 1024 * 1024
@@ -55,6 +56,11 @@ class VisitChunk(msgspec.Struct):
     visits: list[Visit]
 
 
+async def store_events(call: Call) -> Answer:
+    """Stores events of a history."""
+    return ok(await call.services.replaying.store(call.body), 201)
+
+
 async def store_visits(call: Call) -> Answer:
     """Stores visits that a log tells of."""
     done = await call.services.trapping.report_log(call.body.visits, call.body.source, call.caller)
@@ -87,5 +93,6 @@ ENDPOINTS: Final = (
     _route("/local/imports", begin_import, ImportStart),
     _route("/local/imports/rows", store_chunk, ImportChunk),
     _route("/local/imports/visits", store_visits, VisitChunk),
+    _route("/local/imports/events", store_events, EventChunk),
     _route("/local/imports/end", finish_import, ImportEnd),
 )

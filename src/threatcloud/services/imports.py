@@ -20,7 +20,7 @@ from threatcloud.domain.indicator import (
 )
 from threatcloud.domain.publication import Withheld
 from threatcloud.domain.report import Role, Severity
-from threatcloud.services.recording import Listed, record_listings
+from threatcloud.services.recording import Listed, Prepared, record_listings
 from threatcloud.services.screening import Screened, Screener
 from threatcloud.storage import facts, imports, ledger
 from threatcloud.storage.driver import Transaction
@@ -29,7 +29,7 @@ from threatcloud.storage.store import Clock, Store
 
 #: Small enough that a report waits 0.2 s at the most; several chunks share a commit.
 CHUNK_ROWS: Final = 4_000
-_TYPES: Final = {kind.code: kind for kind in IndicatorType}
+TYPES: Final = {kind.code: kind for kind in IndicatorType}
 
 
 class ImportRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -138,16 +138,40 @@ class Importing:
         await self._store.write(work)
 
 
+def row_of(prepared: Prepared) -> ImportRow:
+    """The row of a report that was checked and screened, with all that it says."""
+    report, screened = prepared.report, prepared.screened
+    withheld = screened.withheld
+    return ImportRow(
+        report.indicator.type.code,
+        report.indicator.value,
+        withheld.code if withheld else None,
+        withheld.list_name if withheld else None,
+        screened.cloud,
+        screened.country,
+        screened.asn,
+        report.category,
+        None if report.severity is None else int(report.severity),
+        report.confidence,
+        report.observed_at,
+        dict(report.metadata) or None,
+    )
+
+
 def _usual_listing(chunk: ImportChunk, reporter: int, now: int) -> Listing:
     severity = Severity(chunk.severity) if chunk.severity else None
     return Listing(reporter, chunk.source, now, now, None, chunk.category, severity, chunk.confidence)
 
 
 def _listed(row: ImportRow, usual: Listing) -> Listed:
-    indicator = Indicator(_TYPES[row.type_code], row.value)
+    indicator = Indicator(TYPES[row.type_code], row.value)
+    return Listed(indicator, indicator_key(*indicator), screened_of(row), _listing(row, usual), row.metadata)
+
+
+def screened_of(row: ImportRow) -> Screened:
+    """What was found when the row was prepared."""
     withheld = Withheld(row.withheld_code, row.withheld_list or "", "") if row.withheld_code else None
-    screened = Screened(withheld, row.cloud, row.country, row.asn)
-    return Listed(indicator, indicator_key(*indicator), screened, _listing(row, usual), row.metadata)
+    return Screened(withheld, row.cloud, row.country, row.asn)
 
 
 def _listing(row: ImportRow, usual: Listing) -> Listing:

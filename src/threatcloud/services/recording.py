@@ -229,13 +229,18 @@ def record_reports(
     tx: Transaction, names: Names, reporter: Reporter, prepared: Sequence[Prepared]
 ) -> dict[bytes, Recorded]:
     """Stores reports of one reporter as facts and brings the state of their indicators up to date; answers by id."""
-    names.ensure_sources(tx, (item.report.source for item in prepared))
-    batch = Batch(tx, names, ((item.report.key, item.report.indicator) for item in prepared))
-    for item in prepared:
+    return record_said(tx, names, [(reporter, item) for item in prepared])
+
+
+def record_said(tx: Transaction, names: Names, said: Sequence[tuple[Reporter, Prepared]]) -> dict[bytes, Recorded]:
+    """As ``record_reports``, of several reporters at once, in this order."""
+    names.ensure_sources(tx, (item.report.source for _, item in said))
+    batch = Batch(tx, names, ((item.report.key, item.report.indicator) for _, item in said))
+    for reporter, item in said:
         batch.report(reporter, item)
     recorded = batch.store()
-    facts.add_sightings(tx, [_fact(batch, names, reporter, item, tx.now) for item in prepared])
-    relations = [(item.report.key, other, "related", reporter.pk) for item in prepared for other in item.related]
+    facts.add_sightings(tx, [_fact(batch, names, reporter, item, tx.now) for reporter, item in said])
+    relations = [(item.report.key, other, "related", reporter.pk) for reporter, item in said for other in item.related]
     if relations:
         indicators.add_relations(tx, relations)
     return recorded

@@ -240,7 +240,7 @@ class Trapping:
 
 def _is_new(tx: Transaction, reporter: int, visit: Visit) -> bool:
     digest = visit.digest
-    return digest is None or log_entries.take(tx, reporter, [digest])[0]
+    return digest is None or log_entries.take(tx, [(reporter, digest)])[0]
 
 
 def _last_time(interactions: Sequence[Interaction], now: int) -> str:

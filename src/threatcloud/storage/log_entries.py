@@ -7,7 +7,7 @@ from threatcloud.storage.driver import Transaction
 DIGEST_BYTES = 16
 
 
-def take(tx: Transaction, reporter: int, digests: Sequence[bytes]) -> list[bool]:
-    """Enters what a reporter's log says; tells of each entry, in order, whether it is new."""
+def take(tx: Transaction, entries: Sequence[tuple[int, bytes]]) -> list[bool]:
+    """Enters what the logs of reporters say, by (reporter, digest); tells of each, in order, whether it is new."""
     sql = "INSERT INTO log_entry (reporter, digest) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1"
-    return [tx.db.row(sql, (reporter, digest)) is not None for digest in digests]
+    return [tx.db.row(sql, entry) is not None for entry in entries]

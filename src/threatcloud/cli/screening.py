@@ -1,0 +1,14 @@
+"""The screener of the process that reads an import."""
+
+from threatcloud.cli.frames import ReadJob
+from threatcloud.services.screening import Screener
+
+
+def screener_of(job: ReadJob) -> Screener:
+    """The screener with the files the server has; loading it takes most of a second."""
+    from threatcloud.bootstrap import make_screener
+    from threatcloud.config import load_settings
+    from threatcloud.http.logs import configure_logs
+
+    configure_logs("warning", "auto")
+    return make_screener(load_settings(job.screening))
