@@ -5,7 +5,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT R
 
 CREATE TABLE source (pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
--- Who speaks: 'key:<lineage>', 'block:<network>' for callers without a key, 'feed:<source>' for bulk sources.
+-- Who speaks: 'key:<lineage>', 'block:<network>' for callers without a key, 'feed:<source>' for bulk sources,
+-- 'trap:<source>' and 'replay:<reporter>' in imported logs.
 CREATE TABLE reporter (pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL) STRICT;
 
 -- country: the one it is counted under; describes: whether its context is said of the indicator, not of the sighting.
