@@ -146,6 +146,9 @@ def test_what_a_report_says() -> None:
     said = Saying(3, 1000, 1000, "botnet", metadata)
     found = {feature.kind: feature.text for feature in said_features(detect("192.0.2.7"), said)}
     assert found[FeatureKind.REFERENCE] == "report 7"
+    assert FeatureKind.SUBMISSION in found
+    logged = {feature.kind for feature in said_features(detect("192.0.2.7"), said._replace(from_log=True))}
+    assert logged == {*found} - {FeatureKind.SUBMISSION}
     assert found[FeatureKind.FAMILY] == "mirai"
     assert found[FeatureKind.NETWORK] == "192.0.2.0/24"
     assert found[FeatureKind.TECHNIQUES_WEEK] == "botnet, T1110, week 0"

@@ -88,13 +88,17 @@ class Feature(NamedTuple):
 
 
 class Saying(NamedTuple):
-    """What one report says, as far as it can connect: who sent it when, what for, and its metadata."""
+    """What one report says, as far as it can connect: who sent it when, what for, and its metadata.
+
+    ``from_log``: when it was sent tells nothing, since a log is sent whole.
+    """
 
     reporter: int
     received_at: int
     observed_at: int
     category: str | None
     metadata: Mapping[str, Any]
+    from_log: bool = False
 
 
 def kind_of(key: int) -> FeatureKind:
@@ -176,7 +180,8 @@ def said_features(indicator: Indicator, said: Saying) -> Iterator[Feature]:
     for name in ("ref", "reference", "report"):
         if isinstance(metadata.get(name), str) and metadata[name].strip():
             yield Feature(FeatureKind.REFERENCE, metadata[name].strip()[:_MAX_TEXT_CHARS])
-    yield Feature(FeatureKind.SUBMISSION, f"{said.reporter} at {said.received_at}")
+    if not said.from_log:
+        yield Feature(FeatureKind.SUBMISSION, f"{said.reporter} at {said.received_at}")
     digests = metadata.get("credentialDigests")
     if isinstance(digests, list) and len(digests) >= _MIN_CREDENTIALS:
         yield Feature(FeatureKind.CREDENTIALS, _digest(",".join(sorted(map(str, digests)))))

@@ -75,11 +75,17 @@ def changed(db: Connection, after: Place, most: int) -> list[Subject]:
     return sorted(found, key=lambda subject: (subject.updated_at, subject.pk))[:most]
 
 
+# Events of a log were stored together, and did not happen together.
+_TOLD: Final = (
+    "pk, indicator, reporter, received_at, observed_at, category, context, reporter IN (SELECT pk FROM reporter "
+    "WHERE name LIKE 'trap:%' OR name LIKE 'replay:%' OR name LIKE 'feed:%')"
+)
+
+
 def told(db: Connection, after: int, most: int) -> list[Told]:
     """Sightings that say that something was seen, stored after a row, oldest first."""
     rows = db.rows(
-        "SELECT pk, indicator, reporter, received_at, observed_at, category, context FROM sighting "
-        "WHERE pk > ? AND kind = 'positive' ORDER BY pk LIMIT ?",
+        f"SELECT {_TOLD} FROM sighting WHERE pk > ? AND kind = 'positive' ORDER BY pk LIMIT ?",
         (after, most),
     )
     return [_told(row) for row in rows]
@@ -88,7 +94,7 @@ def told(db: Connection, after: int, most: int) -> list[Told]:
 def latest(db: Connection, indicator: int, most: int = 3) -> list[Told]:
     """The last few sightings of one indicator, newest first."""
     rows = db.rows(
-        "SELECT pk, indicator, reporter, received_at, observed_at, category, context FROM sighting "
+        f"SELECT {_TOLD} FROM sighting "
         "WHERE indicator = ? AND kind = 'positive' ORDER BY observed_at DESC, pk DESC LIMIT ?",
         (indicator, most),
     )
@@ -96,7 +102,7 @@ def latest(db: Connection, indicator: int, most: int = 3) -> list[Told]:
 
 
 def _told(row: Row) -> Told:
-    return Told(row[0], row[1], Saying._make((*row[2:6], _decode(row[6]) if row[6] else {})))
+    return Told(row[0], row[1], Saying._make((*row[2:6], _decode(row[6]) if row[6] else {}, row[7] == 1)))
 
 
 def due(db: Connection, most: int) -> list[int]:
