@@ -252,7 +252,7 @@ def add_to(app: typer.Typer) -> None:
     async def import_file(
         api: Api,
         file: Annotated[
-            list[str], typer.Argument(metavar="FILE...", help="Files (plain, gzip or zstd), or - for standard input.")
+            list[str], typer.Argument(metavar="FILE", help="Files (plain, gzip or zstd), or - for standard input.")
         ],
         source: Annotated[
             str | None, typer.Option(help="Who lists these values, such as feed:NAME; a history says it itself.")
