@@ -158,7 +158,7 @@ def test_a_replay_that_is_killed_anywhere_ends_as_one_that_was_not(make_place: C
         killed.wait_for_rows(rows)
         process.kill()
         process.wait()
-    server = killed.serve()
+    server = killed.serve(environ={"TC_RETENTION_DAYS": "0"})
     process = killed.start("import", "--replay", "history.jsonl")
     killed.wait_for_rows(3_500)
     server.stop(signal.SIGKILL)
@@ -193,6 +193,7 @@ def test_a_history_goes_elsewhere_as_reports_of_the_key(served: Place, make_plac
 
 def test_a_history_has_its_own_sources(served: Place) -> None:
     name = served.write("history.jsonl", history(0, 1))
+    assert b"TC_RETENTION_DAYS" in served.call("import", "--replay", name).stderr
     for option in (("--source", "feed:x"), ("--format", "jsonl")):
         assert b"--replay" in served.call("import", "--replay", name, *option, code=2).stderr
     assert b"--source" in served.call("import", name, code=2).stderr

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.http.conftest import COMMUNITY, OPERATOR, READER, Api, LiveServer, Start, fresh_ip, item, ok, refused, within
 from tests.http.test_erasure import run
+from tests.http.test_trap_intel import visit
 
 
 def make_key(api: Api, server: LiveServer, role: str = "operator") -> tuple[str, Api]:
@@ -129,3 +130,14 @@ def test_the_command_line_withdraws(start: Start) -> None:
     api = start().client()
     assert ok(api.get("/api/stats"))["totalIocs"] == 0
     assert api.blocked() == []
+
+
+def test_a_visit_that_was_withdrawn_can_be_told_again(api: Api, server: LiveServer) -> None:
+    key_id, trap = make_key(api, server, "honeypot")
+    attacker = fresh_ip()
+    said = visit(attacker, sessionId="told-again")
+    for _ in range(2):
+        ok(trap.post("/api/trap-intel", json=said), 201)
+        assert api.detail(attacker)["sightings"] == 1
+        assert withdraw(api, key_id)["removedIocs"] == 1
+        assert api.get(f"/api/iocs/{attacker}").json()["data"]["status"] == "unknown"

@@ -186,7 +186,7 @@ class System:
 
     def _report(self, tx: Transaction, step: Reported) -> None:
         reporter = self.names.ensure_reporter(tx, *REPORTERS[step.reporter])
-        record_reports(tx, self.names, reporter, [self._prepared(said, tx.now) for said in step.said])
+        record_reports(tx, self.names, [(reporter, self._prepared(said, tx.now)) for said in step.said])
         self._judge({said.subject for said in step.said}, tx.now)
 
     def _prepared(self, said: Said, now: int) -> Prepared:
@@ -506,7 +506,7 @@ def failing_unit(system: System, reporter: tuple[str, Role], source: str) -> Cal
 
     def work(tx: Transaction) -> None:
         made = system.names.ensure_reporter(tx, *reporter)
-        record_reports(tx, system.names, made, [system._prepared(say(source=source), tx.now)])
+        record_reports(tx, system.names, [(made, system._prepared(say(source=source), tx.now))])
         raise RuntimeError("this unit fails")
 
     return work
@@ -522,7 +522,7 @@ def test_a_unit_that_fails_leaves_no_name_to_another(system: System) -> None:
     def report(reporter: tuple[str, Role], source: str) -> None:
         def work(tx: Transaction) -> None:
             made = system.names.ensure_reporter(tx, *reporter)
-            record_reports(tx, system.names, made, [system._prepared(say(source=source), tx.now)])
+            record_reports(tx, system.names, [(made, system._prepared(say(source=source), tx.now))])
             system._judge({0}, tx.now)
 
         system.write(work)

@@ -9,6 +9,7 @@ import msgspec
 from threatcloud.cli.connect import Api, Refused, patiently
 from threatcloud.cli.frames import ReadJob, Rejected
 from threatcloud.cli.log_reading import COWRIE, REPLAY
+from threatcloud.cli.output import note
 
 #: Where the events of a log go, by its format.
 _LOG_PATHS: Final = {COWRIE: "/local/imports/visits", REPLAY: "/local/imports/events"}
@@ -45,6 +46,9 @@ class LocalSink:
     async def begin(self) -> dict[str, str]:
         """Enters the start; gives the settings that rows are to be screened with."""
         answer = await self._api.call("POST", "/local/imports", {"run": self._run, "source": self._source})
+        days = answer["retentionDays"]
+        if days and self._path in _LOG_PATHS.values():
+            note(f"what was last seen over {days} days ago expires here; set TC_RETENTION_DAYS=0 to keep all")
         return {name: str(value) for name, value in answer["screening"].items()}
 
     async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]:

@@ -31,7 +31,7 @@ class ImportEnd(msgspec.Struct):
 
 
 async def begin_import(call: Call) -> Answer:
-    """Enters the start; tells which files of this server's settings the rows are to be screened with."""
+    """Enters the start; tells which files the rows are to be screened with, and how long what they say is kept."""
     await call.services.importing.begin(call.body.run, call.body.source, call.caller)
     settings = call.services.settings
     files = {
@@ -40,7 +40,8 @@ async def begin_import(call: Call) -> Answer:
         "benign_lists": settings.benign_lists,
         "attack_file": settings.attack_file,
     }
-    return ok({"screening": {name: str(path.resolve()) if path else "" for name, path in files.items()}}, 201)
+    screening = {name: str(path.resolve()) if path else "" for name, path in files.items()}
+    return ok({"screening": screening, "retentionDays": settings.retention_days}, 201)
 
 
 async def store_chunk(call: Call) -> Answer:

@@ -225,15 +225,8 @@ class Batch:
             indicators.add_labels(self._tx, labels)
 
 
-def record_reports(
-    tx: Transaction, names: Names, reporter: Reporter, prepared: Sequence[Prepared]
-) -> dict[bytes, Recorded]:
-    """Stores reports of one reporter as facts and brings the state of their indicators up to date; answers by id."""
-    return record_said(tx, names, [(reporter, item) for item in prepared])
-
-
-def record_said(tx: Transaction, names: Names, said: Sequence[tuple[Reporter, Prepared]]) -> dict[bytes, Recorded]:
-    """As ``record_reports``, of several reporters at once, in this order."""
+def record_reports(tx: Transaction, names: Names, said: Sequence[tuple[Reporter, Prepared]]) -> dict[bytes, Recorded]:
+    """Stores reports as facts, in their order, and brings the state of their indicators up to date; answers by id."""
     names.ensure_sources(tx, (item.report.source for _, item in said))
     batch = Batch(tx, names, ((item.report.key, item.report.indicator) for _, item in said))
     for reporter, item in said:

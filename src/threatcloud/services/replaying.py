@@ -13,7 +13,7 @@ import msgspec
 from threatcloud.domain.indicator import Indicator, indicator_key
 from threatcloud.domain.report import DEFAULT_CONFIDENCE, Report, Role, Severity, SightingKind
 from threatcloud.services.imports import TYPES, ImportRow, screened_of
-from threatcloud.services.recording import ANONYMISED_CODE, Prepared, record_said
+from threatcloud.services.recording import ANONYMISED_CODE, Prepared, record_reports
 from threatcloud.storage import log_entries
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.names import Names, Reporter
@@ -70,7 +70,7 @@ class Replaying:
         ]
         if not fresh:
             return EventCounts(0, len(said), 0, 0)
-        recorded = record_said(tx, self._names, fresh)
+        recorded = record_reports(tx, self._names, fresh)
         new = sum(item.is_new for item in recorded.values())
         return EventCounts(len(fresh), len(said) - len(fresh), new, len(recorded) - new)
 

@@ -136,7 +136,7 @@ class Reporting:
         new = 0
         if prepared:
             reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
-            recorded = record_reports(tx, self._names, reporter, prepared)
+            recorded = record_reports(tx, self._names, [(reporter, item) for item in prepared])
             new = sum(item.is_new for item in recorded.values())
         ids = [public_id(item.report.key) for item in prepared]
         answer = Submitted(received, new, len(set(ids)) - new, ids, rejected)
@@ -178,7 +178,7 @@ class Reporting:
             if indicators.find(tx.db, key, self._names) is None:
                 raise NotFound(f"{indicator.value} is not a known indicator; report it with POST /api/threats")
             reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
-            recorded = record_reports(tx, self._names, reporter, [prepared])[key]
+            recorded = record_reports(tx, self._names, [(reporter, prepared)])[key]
             details = {"type": indicator.type.value, "value": indicator.value, "kind": kind.value}
             ledger.append(
                 tx, self._audit_secret, ledger.Act("create", "sighting", caller.mask, caller.address, details)

@@ -215,7 +215,7 @@ class Trapping:
         if not _is_new(tx, reporter.pk, visit):
             known = indicators.find(tx.db, key, self._names)
             return Trapped(public_id(key), 0, self._campaign_of(tx.db, known.pk) if known else None)
-        recorded = record_reports(tx, self._names, reporter, prepared)[key]
+        recorded = record_reports(tx, self._names, [(reporter, item) for item in prepared])[key]
         details = {"trapId": visit.trap_id, "indicators": len(prepared), "interactions": len(visit.interactions)}
         act = ledger.Act("create", "trap-intel", caller.mask, caller.address, details)
         ledger.append(tx, self._secret.audit, act)
@@ -230,8 +230,7 @@ class Trapping:
         known = len(told) - len(fresh)
         if not fresh:
             return counts._replace(known=known)
-        prepared = [report for item in fresh for report in item.reports]
-        recorded = record_reports(tx, self._names, reporter, prepared)
+        recorded = record_reports(tx, self._names, [(reporter, report) for item in fresh for report in item.reports])
         new = sum(item.is_new for item in recorded.values())
         details = {"trapId": source, "visits": len(fresh), "indicators": len(recorded)}
         ledger.append(tx, self._secret.audit, ledger.Act("create", "trap-intel", caller.mask, caller.address, details))

@@ -22,7 +22,7 @@ from threatcloud.services.recording import ANONYMISED_CODE, Batch, Restated
 from threatcloud.services.removal import clear_leftovers, labels_of, remove, uncount
 from threatcloud.services.retention import Keeping
 from threatcloud.services.screening import Screener
-from threatcloud.storage import facts, indicators, ledger, removal
+from threatcloud.storage import facts, indicators, ledger, log_entries, removal
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.facts import StoredSighting
 from threatcloud.storage.names import Names
@@ -91,6 +91,7 @@ class Withdrawing:
             raise NotFound(f"there is no key {key_id}; see: threat-cloud key list")
         if reporter is not None:
             removal.want_withdrawn(tx, Withdrawal(reporter, tx.now))
+            log_entries.forget(tx, reporter)
         details = {"id": key_id, "lineage": lineage or key_id}
         act = ledger.Act("delete", "contributions", by.mask, by.address, details)
         ledger.append(tx, self._audit_secret, act)
