@@ -176,7 +176,8 @@ def test_a_follower_misses_nothing_while_writes_go_on(start: Start) -> None:
     for writer in writers:
         writer.start()
     follower = Follower(server.client(), limit=11)
-    for _ in range(12):
+    deadline = time.monotonic() + 60
+    while follower.pages <= 24 and time.monotonic() < deadline:
         follower.follow()
     stop.set()
     for writer in writers:
