@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from threatcloud.config import CONFIG_FILE, SETTINGS, SettingError, Settings, load_settings
+from threatcloud.config import CONFIG_FILE, SETTINGS, SettingError, Settings, load_settings, unknown_variables
 from threatcloud.domain.access import DEFAULT_SCOPES, KeyEntry, Scope
 from threatcloud.domain.report import Role
 
@@ -264,3 +264,11 @@ def test_a_folder_is_no_file(load: Load, tmp_path: Path, variable: str) -> None:
 )
 def test_what_only_this_machine_can_reach(load: Load, host: str, loopback: bool) -> None:
     assert load({}, TC_HOST=host).is_loopback is loopback
+
+
+def test_variables_nothing_reads_are_told_with_what_was_meant() -> None:
+    environ = {"TC_DB_PAHT": "x", "TC_QQQQ": "1", "TC_PORT": "1", "TC_URL": "http://h", "HOME": "/"}
+    assert unknown_variables(environ) == [
+        "TC_DB_PAHT is set and is no setting; did you mean TC_DB_PATH?",
+        "TC_QQQQ is set and is no setting",
+    ]

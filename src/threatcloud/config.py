@@ -4,6 +4,7 @@ A value is taken from the command line, else the environment, else ``threat-clou
 table in docs/operations.md is made from ``SETTINGS``.
 """
 
+import difflib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,11 @@ from threatcloud.domain.errors import DomainError
 
 CONFIG_FILE: Final = "threat-cloud.toml"
 Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+_PREFIX: Final = "TC_"
+#: What the command line reads where it speaks to a server elsewhere.
+_OF_THE_CLIENT: Final = {"TC_URL", "TC_API_KEY"}
 
 
 class SettingError(DomainError):
@@ -372,6 +378,17 @@ def load_settings(
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingError("TC_TLS_CERT and TC_TLS_KEY go together: one is set and the other is not")
     return settings
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for each variable ``TC_…`` that nothing reads, with the one that may have been meant."""
+    environ = os.environ if environ is None else environ
+    known = {setting.variable for setting in SETTINGS if setting.variable.startswith(_PREFIX)} | _OF_THE_CLIENT
+    found = []
+    for name in sorted(name for name in environ if name.startswith(_PREFIX) and name not in known):
+        near = difflib.get_close_matches(name, known, 1)
+        found.append(f"{name} is set and is no setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return found
 
 
 def _read(setting: Setting, origin: str, text: str) -> Any:

@@ -19,7 +19,7 @@ import msgspec
 
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.output import note
-from threatcloud.config import Settings, load_settings
+from threatcloud.config import Settings, load_settings, unknown_variables
 from threatcloud.http.local_server import socket_path
 from threatcloud.storage.lock import DatabaseInUse
 
@@ -166,6 +166,8 @@ async def connect(target: Target, *, creates: bool = False, publishes: bool = Fa
             yield Api(http, is_local=False)
         return
     settings = load_settings({"db_path": target.db_path})
+    for said in unknown_variables():
+        note(said)
     if not creates and not settings.db_path.exists():
         raise CommandFailed(
             f"there is no database at {settings.db_path}: start one with threat-cloud serve, or say where it is with "

@@ -15,7 +15,8 @@ import typer
 
 from threatcloud.cli.command import examples, with_parameters
 from threatcloud.cli.failures import CommandFailed
-from threatcloud.config import CONFIG_FILE, SETTINGS, Setting, Settings, load_settings
+from threatcloud.cli.output import note
+from threatcloud.config import CONFIG_FILE, SETTINGS, Setting, Settings, load_settings, unknown_variables
 
 if TYPE_CHECKING:
     from threatcloud.bootstrap import Node
@@ -27,6 +28,8 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command, with a flag for every setting."""
 
     def serve(**flags: Any) -> None:
+        for said in unknown_variables():
+            note(said)
         code = _run(load_settings(flags))
         if code:
             raise CommandFailed("the server could not start or stop as it should; the log above says why", code)
