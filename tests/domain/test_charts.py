@@ -99,18 +99,19 @@ def test_a_description_names_what_moved_the_same_way() -> None:
         Mover("country", "Germany", 3),
         Mover("country", "France", 4),
         Mover("country", "Chile", 3),
+        Mover("port", "port 23", 1),
         Mover("country", "Japan", -9),
         Mover("technique", "T1110 Brute Force", 7),
         Mover("port", "port 22", 0),
     ]
-    rising = Trend("scanner", Direction.INCREASING, 150.0, Rates(25, 10))
+    rising = Trend("scanner", Direction.INCREASING, 150.0, Rates(50, 20))
     assert describe(rising, 7, movers) == (
-        "Scanner sightings rose by 150 %: 25 in the last 7 days, 10 in the 7 days before. "
-        "Most of the rise: France (+4), Chile (+3), T1110 Brute Force (+7)."
+        "Scanner sightings rose by 150 %: 50 in the last 7 days, 20 in the 7 days before. "
+        "Of the rise: France (+4), Chile (+3), T1110 Brute Force (+7)."
     )
     falling = Trend("c2", Direction.DECREASING, 100.0, Rates(0, 10))
     assert describe(falling, 1, movers) == (
-        "C2 sightings fell by 100 %: none in the last day, 10 in the day before. Most of the fall: Japan (-9)."
+        "C2 sightings fell by 100 %: none in the last day, 10 in the day before. Of the fall: Japan (-9)."
     )
     new = Trend("c2", Direction.INCREASING, 100.0, Rates(2, 0))
     assert describe(new, 2, []) == "C2 sightings are new: 2 in the last 2 days, none in the 2 days before."

@@ -24,7 +24,7 @@ from threatcloud.domain.indicator import detect
 
 HOST = Feature(FeatureKind.HOST, "evil.test").key
 NETWORK = Feature(FeatureKind.NETWORK, "192.0.2.0/24").key
-WEEK = Feature(FeatureKind.NETWORK_WEEK, "192.0.2.0/24 c2 week 1").key
+WEEK = Feature(FeatureKind.NETWORK_WEEK, "192.0.2.0/24 c2, week of 1970-01-05").key
 PATTERN = Feature(FeatureKind.PATTERN, "login-#").key
 KEYS = [Feature(kind, str(number)).key for kind in FeatureKind for number in range(3)]
 NAMES = Names(lambda name: ".".join(name.split(".")[-2:]), lambda host: host.endswith("shared.test"))
@@ -151,7 +151,7 @@ def test_what_a_report_says() -> None:
     assert logged == {*found} - {FeatureKind.SUBMISSION}
     assert found[FeatureKind.FAMILY] == "mirai"
     assert found[FeatureKind.NETWORK] == "192.0.2.0/24"
-    assert found[FeatureKind.TECHNIQUES_WEEK] == "botnet, T1110, week 0"
+    assert found[FeatureKind.TECHNIQUES_WEEK] == "botnet, T1110, week of 1969-12-29"
     again = said._replace(metadata={"credentialDigests": ["c", "b", "a"]})
     assert found[FeatureKind.CREDENTIALS] in {feature.text for feature in said_features(detect("192.0.2.8"), again)}
     assert FeatureKind.NETWORK not in {feature.kind for feature in said_features(detect("192.0.0.0/16"), said)}

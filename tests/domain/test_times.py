@@ -1,13 +1,13 @@
 """Times against the standard library's own idea of them."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from threatcloud.domain.times import DAY_MS, HOUR_MS, hour_of, http_date, iso, parse_time
+from threatcloud.domain.times import DAY_MS, HOUR_MS, hour_of, http_date, iso, parse_time, week_of
 
 LAST_MS = 253_402_300_799_999
 moments_ms = st.integers(0, LAST_MS)
@@ -101,3 +101,10 @@ def test_http_dates(time_ms: int) -> None:
 @given(moments_ms)
 def test_hours(time_ms: int) -> None:
     assert hour_of(time_ms) * HOUR_MS <= time_ms < (hour_of(time_ms) + 1) * HOUR_MS
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_a_week_begins_on_monday(time_ms: int) -> None:
+    monday = date.fromisoformat(week_of(time_ms))
+    assert monday.weekday() == 0
+    assert timedelta() <= date.fromisoformat(iso(time_ms)[:10]) - monday < timedelta(days=7)

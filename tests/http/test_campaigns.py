@@ -57,6 +57,8 @@ def test_a_campaign_is_found_and_says_why_and_what_helps(api: Api, host: str) ->
     assert full["iocs"]["byType"] == {"ip": 0, "domain": 1, "hash": 0, "url": 2, "email": 0, "cve": 0}
     assert [item["value"] for item in full["iocs"]["topDomains"]] == [host]
     assert {"feature": "host", "value": host, "members": 3, "reason": f"3 are on the host {host}"} in full["evidence"]
+    day = full["firstSeen"][:10]
+    assert full["description"].startswith(f"3 indicators (1 domain, 2 url), seen on {day}. 3 are on the host ")
     assert full["mitreIds"] == ["T1110"]
     assert any(text.startswith("M1032 Multi-factor Authentication:") for text in full["recommendations"])
     assert [item["event"] for item in full["timeline"]] == ["first seen", "created"]

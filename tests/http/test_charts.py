@@ -58,7 +58,7 @@ def test_charts_of_some_reports(start: Start) -> None:
         "currentRate": 2,
         "previousRate": 1,
         "description": "C2 sightings rose by 100 %: 2 in the last 7 days, 1 in the 7 days before. "
-        "Most of the rise: Germany (+2), port 22 (+2), T1110 Brute Force (+2).",
+        "Of the rise: Germany (+2), port 22 (+2), T1110 Brute Force (+2).",
     }
     assert found["trends"][1]["direction"] == "decreasing"
     assert chart(api, "trends", minChange=100.5)["trends"] == []

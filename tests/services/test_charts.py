@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +25,7 @@ VALUES = (
     "2a01:4f8::1",
     *(f"bad-{number}.xyz" for number in range(5)),
     "http://bad.xyz/1",
+    "http://91.240.118.9:8080/1",
     "ab" * 32,
 )
 CATEGORIES = (None, "c2", "scanner", "phishing")
@@ -84,7 +86,8 @@ class History:
         return max(named)[1] if named else None
 
     def own_country(self, value: str) -> str | None:
-        return self.locate(value) if detect(value).type is IndicatorType.IP else None
+        host = urlsplit(value).hostname or value
+        return self.locate(host) if detect(host).type is IndicatorType.IP else None
 
     def country(self, value: str) -> str | None:
         said = [item.country for item in self.of(value) if item.country]
@@ -189,7 +192,7 @@ def test_the_words_of_trends(history: History) -> None:
                 for technique in item.techniques:
                     resolved = history.charts._screener.attack.resolve(technique)
                     changes[resolved.id if resolved else technique] += sign
-        named = description.partition("Most of the ")[2].partition(": ")[2].removesuffix(".")
+        named = description.partition(" Of the ")[2].partition(": ")[2].removesuffix(".")
         for part in named.split("), ") if named else ():
             name, _, change = part.removesuffix(")").rpartition(" (")
             if name.startswith(("port", "T")):
@@ -198,7 +201,8 @@ def test_the_words_of_trends(history: History) -> None:
             else:
                 assert int(change) in {count for key, count in changes.items() if key.startswith("country")}
         up = trend.direction == "increasing"
-        assert bool(named) == any((count > 0) == up and count for count in changes.values())
+        least = abs(trend.rates.current - trend.rates.previous) / 20
+        assert bool(named) == any((count > 0) == up and abs(count) >= least for count in changes.values())
 
 
 def test_emerging_threats(history: History, system: System) -> None:

@@ -61,6 +61,14 @@ def test_what_shares_a_host_is_a_campaign_that_says_why(system: Correlated) -> N
     assert "lonely-name.top" not in names
 
 
+def test_what_was_published_together_is_named_by_more_than_the_publication(system: Correlated) -> None:
+    hosts = [f"http://host-{number}.example-bad.xyz/a" for number in range(3)]
+    loose = [f"loose{'abcdefgh'[number]}.top" for number in range(6)]
+    system.report(*hosts[:2], *loose, metadata={"ref": "post:12345"})
+    system.correlate()
+    assert [system.campaign(campaign).name for campaign in system.campaigns()] == ["c2: example-bad.xyz and others"]
+
+
 def test_it_grows_and_its_times_follow(system: Correlated) -> None:
     system.report(*(f"http://evil-host.xyz/{n}" for n in range(3)))
     system.correlate()

@@ -114,7 +114,7 @@ class Tally:
         labels = local if is_local else remote
         rows: list[tuple[str, int, str]] = [(word, self.stored[word], text) for word, text in labels.items()]
         rows += [("whitelisted", count, name) for name, count in self.whitelisted.most_common()]
-        rows += [("to be corroborated", count, f"rented range: {name}") for name, count in self.clouds.most_common()]
+        rows += [("to be corroborated", count, f"shared: {name}") for name, count in self.clouds.most_common()]
         rows += [("rejected", count, reason) for reason, count in self.rejected.most_common()]
         out = console()
         out.print(f"[bold]{self.lines:,} lines[/bold] as {self.format or 'nothing'}, {self.values:,} values:")

@@ -11,6 +11,7 @@ MODERATE_SIGHTINGS: Final = 5
 RAPID_SIGHTINGS: Final = 24
 #: How many of the countries, ports and techniques that moved a description names, of each kind.
 MAX_MOVERS: Final = 2
+MIN_MOVER_SHARE: Final = 0.05
 # The epoch was a Thursday: its week began on the Monday three days before.
 _MONDAY_HOURS: Final = 3 * DAY_HOURS
 
@@ -144,17 +145,21 @@ def trends(rates: Mapping[str, Rates], min_change_percent: float) -> list[Trend]
 
 
 def describe(trend: Trend, days: int, movers: Iterable[Mover]) -> str:
-    """A sentence with the figures and one with what moved most the same way, by kind; without it where nothing did."""
+    """A sentence with the figures and one with what moved most the same way, by kind.
+
+    What has less than a twentieth of the change explains none of it, and is not named.
+    """
     span, before = ("last day", "day before") if days == 1 else (f"last {days} days", f"{days} days before")
     current, previous = trend.rates
     rising = trend.direction is Direction.INCREASING
     verb = ("rose" if rising else "fell") + f" by {trend.change_percent:g} %" if previous else "are new"
     figures = f"{current or 'none'} in the {span}, {previous or 'none'} in the {before}"
     sentence = f"{trend.category.capitalize()} sightings {verb}: {figures}."
-    moved = _most_moved([item for item in movers if (item.change > 0) == rising and item.change])
+    least = abs(current - previous) * MIN_MOVER_SHARE
+    moved = _most_moved([item for item in movers if (item.change > 0) == rising and abs(item.change) >= least])
     if not moved:
         return sentence
-    return f"{sentence} Most of the {'rise' if rising else 'fall'}: {', '.join(moved)}."
+    return f"{sentence} Of the {'rise' if rising else 'fall'}: {', '.join(moved)}."
 
 
 def _most_moved(movers: Sequence[Mover]) -> list[str]:

@@ -17,7 +17,7 @@ from threatcloud.domain.hosts import url_host
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.metadata import gathered
 from threatcloud.domain.publication import WEBMAIL
-from threatcloud.domain.times import DAY_MS
+from threatcloud.domain.times import week_of
 
 THRESHOLD: Final = 1.0
 _KIND_BITS: Final = 4
@@ -176,7 +176,7 @@ def _pattern(name: str) -> Iterator[Feature]:
 
 def said_features(indicator: Indicator, said: Saying) -> Iterator[Feature]:
     """What a report adds: where it was published, who sent it when, credentials, commands, family, neighbours."""
-    metadata, week = said.metadata, said.observed_at // (7 * DAY_MS)
+    metadata, week = said.metadata, week_of(said.observed_at)
     for name in ("ref", "reference", "report"):
         if isinstance(metadata.get(name), str) and metadata[name].strip():
             yield Feature(FeatureKind.REFERENCE, metadata[name].strip()[:_MAX_TEXT_CHARS])
@@ -193,20 +193,20 @@ def said_features(indicator: Indicator, said: Saying) -> Iterator[Feature]:
         yield Feature(FeatureKind.FAMILY, family[:_MAX_TEXT_CHARS])
     techniques = sorted(map(str, gathered(metadata, "mitreIds")))
     if techniques:
-        words = f"{said.category or 'uncategorized'}, {' '.join(techniques)}, week {week}"
+        words = f"{said.category or 'uncategorized'}, {' '.join(techniques)}, week of {week}"
         yield Feature(FeatureKind.TECHNIQUES_WEEK, words[:_MAX_TEXT_CHARS])
     if indicator.type is IndicatorType.IP:
         yield from _neighbourhood(indicator.value, said.category, week)
 
 
-def _neighbourhood(value: str, category: str | None, week: int) -> Iterator[Feature]:
+def _neighbourhood(value: str, category: str | None, week: str) -> Iterator[Feature]:
     version, first, prefix = parse_network(value)
     around = 24 if version == 4 else 48
     if prefix < around:
         return
     text = network_value(masked(version, first, around))
     yield Feature(FeatureKind.NETWORK, text)
-    yield Feature(FeatureKind.NETWORK_WEEK, f"{text} {category or 'uncategorized'} week {week}")
+    yield Feature(FeatureKind.NETWORK_WEEK, f"{text} {category or 'uncategorized'}, week of {week}")
 
 
 def _digest(text: str) -> str:

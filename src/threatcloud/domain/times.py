@@ -26,6 +26,12 @@ _THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
 _CLOCK: Final = tuple(f"{hour}:{minute}" for hour in _SIXTIETHS[:24] for minute in _SIXTIETHS)
 
 
+def week_of(time_ms: int) -> str:
+    """The date of the Monday on or before a time: ``2026-03-02``."""
+    days = time_ms // DAY_MS
+    return _date(days - (days + 3) % 7)  # 1970-01-01 was a Thursday
+
+
 @lru_cache(maxsize=4096)
 def _date(days: int) -> str:
     return (_EPOCH + timedelta(days=days)).date().isoformat()

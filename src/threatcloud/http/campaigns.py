@@ -205,7 +205,7 @@ def _detail(call: Call, full: Full) -> CampaignDetail:
     )
     return CampaignDetail(
         **msgspec.structs.asdict(_shape(call, campaign)),
-        description=campaign.description,
+        description=full.description,
         iocs=members,
         timeline=[EventShape(day_of(event), event.event, event.details) for event in full.timeline],
         geography=GeographyShape(full.source_countries, full.target_countries),

@@ -1,7 +1,7 @@
 """Campaigns for people: pages, statistics, one in full, and what operators decide about them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from threatcloud.domain.features import words
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect, indicator_key
 from threatcloud.domain.report import Severity
 from threatcloud.domain.times import DAY_MS, iso
+from threatcloud.domain.wording import counted
 from threatcloud.enrich.attack import AttackCatalog
 from threatcloud.enrich.mitigations import Mitigations, load_mitigations
 from threatcloud.services.lookup import Page
@@ -54,6 +55,7 @@ class Full(NamedTuple):
     """A campaign with everything its members say."""
 
     campaign: Campaign
+    description: str
     by_type: dict[str, int]
     top_ips: list[tuple[str, int, int]]
     top_domains: list[tuple[str, int, int]]
@@ -164,7 +166,9 @@ class Campaigns:
                 change.tags or (),
             )
             pk = campaigns.add(tx, made)
-            campaigns.note(tx, pk, "created", f"by {caller.mask or 'an operator'}, with {len(pks)} indicators")
+            campaigns.note(
+                tx, pk, "created", f"by {caller.mask or 'an operator'}, with {counted(len(pks), 'indicator')}"
+            )
             campaigns.join(tx, pk, pks, by_hand=True)
             self._finish(tx, pk, pks, "create", {"id": made.id, "name": made.name, "iocs": len(pks)}, caller)
             return self._full(tx.db, _known(tx.db, made.id))
@@ -212,7 +216,7 @@ class Campaigns:
         campaigns.leave(tx, other.pk, pks)
         campaigns.join(tx, into.pk, pks, by_hand=True)
         campaigns.merge(tx, other.pk, into.pk)
-        campaigns.note(tx, into.pk, "merged", f"took in {other.name}, {len(pks)} indicators")
+        campaigns.note(tx, into.pk, "merged", f"took in {other.name}, {counted(len(pks), 'indicator')}")
         return pks
 
     async def delete(self, wanted: str, caller: Caller) -> Campaign:
@@ -230,15 +234,17 @@ class Campaigns:
         return await self._store.write(work)
 
     def _full(self, db: Connection, campaign: Campaign) -> Full:
+        by_type, evidence = reading.by_type(db, campaign.pk), _evidence(db, campaign.pk)
         return Full(
             campaign,
-            reading.by_type(db, campaign.pk),
+            campaign.description or _described(campaign, by_type, evidence),
+            by_type,
             reading.top(db, campaign.pk, IndicatorType.IP, TOP),
             reading.top(db, campaign.pk, IndicatorType.DOMAIN, TOP),
             _timeline(db, campaign.pk),
             reading.source_countries(db, campaign.pk),
             _targets(reading.contexts(db, campaign.pk)),
-            _evidence(db, campaign.pk),
+            evidence,
             self._mitigations.recommend(present_id(self._screener.attack, item) for item in campaign.mitre_ids),
         )
 
@@ -283,6 +289,15 @@ def _indicators(db: Connection, values: Sequence[str], field: str, names: Names)
     return list(known), [state.pk for state in known.values()]
 
 
+def _described(campaign: Campaign, by_type: Mapping[str, int], evidence: Sequence[Reason]) -> str:
+    """What a campaign nobody has described is: how many of what, when, and what most of them share."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in by_type.items() if count)
+    first, last = iso(campaign.first_seen)[:10], iso(campaign.last_activity)[:10]
+    seen = f"seen on {first}" if first == last else f"seen from {first} to {last}"
+    said = f"{counted(campaign.iocs, 'indicator')} ({kinds}), {seen}." if campaign.iocs else ""
+    return f"{said} {evidence[0].reason}." if evidence else said
+
+
 def _timeline(db: Connection, campaign: int) -> list[Event]:
     """What happened, oldest first; the newest ``MAX_TIMELINE``."""
     days: dict[int, list[str]] = {}
@@ -291,7 +306,7 @@ def _timeline(db: Connection, campaign: int) -> list[Event]:
         days.setdefault(day, []).append(f"{count} {kind}")
         counts[day] += count
     found = [
-        Event(day * DAY_MS, "first seen", f"{counts[day]} indicators first seen: {', '.join(kinds)}")
+        Event(day * DAY_MS, "first seen", f"{counted(counts[day], 'indicator')} first seen: {', '.join(kinds)}")
         for day, kinds in days.items()
     ]
     found += [Event(*event) for event in reading.events(db, campaign, MAX_TIMELINE)]

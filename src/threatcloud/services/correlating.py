@@ -25,6 +25,7 @@ from threatcloud.domain.features import (
     weight,
 )
 from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.wording import counted
 from threatcloud.services.screening import Screener
 from threatcloud.storage import campaigns, correlation
 from threatcloud.storage.correlation import Place, Subject
@@ -151,11 +152,13 @@ class Correlator:
         if joined:
             campaigns.join(tx, campaign, sorted(joined), by_hand=False)
             if not is_new:
-                campaigns.note(tx, campaign, "joined", f"{len(joined)} indicators joined by what they share")
+                campaigns.note(tx, campaign, "joined", f"{counted(len(joined), 'indicator')} joined by what they share")
         if group.kept is None:
             campaigns.leave(tx, campaign, sorted(before - group.nodes))
         if is_new:
-            campaigns.note(tx, campaign, "created", f"found by correlation, with {len(group.nodes)} indicators")
+            campaigns.note(
+                tx, campaign, "created", f"found by correlation, with {counted(len(group.nodes), 'indicator')}"
+            )
         if joined or before - group.nodes:
             campaigns.refresh(tx, [campaign])
 
@@ -242,7 +245,7 @@ def _close(
         )
         if into[0]:
             campaigns.merge(tx, campaign, into[1])
-            campaigns.note(tx, into[1], "merged", f"took in a campaign of {len(members)} indicators")
+            campaigns.note(tx, into[1], "merged", f"took in a campaign of {counted(len(members), 'indicator')}")
         else:
             correlation.delete_campaign(tx, campaign)
 
@@ -252,9 +255,11 @@ def _name(db: Connection, group: Group, category: str | None, around: Neighbourh
     often = Counter(key for pk in group.nodes for key in around.features[pk])
     texts = correlation.texts(db, sorted(key for key, count in often.items() if count > 1))
     family = _best(often, texts, {FeatureKind.FAMILY})
-    what = family or category or "activity"
+    what = family[1] if family else category or "activity"
     where = _best(often, texts, set(FeatureKind) - _UNSPEAKING)
-    return f"{what}: {where}" if where else f"{what}: {len(group.nodes)} indicators"
+    if where is None:
+        return f"{what}: {counted(len(group.nodes), 'indicator')}"
+    return f"{what}: {where[1]}" + (" and others" if where[0] < len(group.nodes) / 2 else "")
 
 
 #: Features whose text names nothing to people.
@@ -268,6 +273,11 @@ _UNSPEAKING: Final = {
 }
 
 
-def _best(often: Counter[int], texts: dict[int, str], kinds: set[FeatureKind]) -> str | None:
-    candidates = [(count, texts[key]) for key, count in often.items() if key in texts and kind_of(key) in kinds]
-    return max(candidates, key=lambda item: (item[0], item[1]))[1] if candidates else None
+def _best(often: Counter[int], texts: dict[int, str], kinds: set[FeatureKind]) -> tuple[int, str] | None:
+    """The most shared of these kinds: (how many share it, its text). A publication only where there is no other."""
+    candidates = [
+        (kind_of(key) is not FeatureKind.REFERENCE, count, texts[key])
+        for key, count in often.items()
+        if key in texts and kind_of(key) in kinds
+    ]
+    return max(candidates)[1:] if candidates else None

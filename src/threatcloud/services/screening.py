@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from threatcloud.domain.hosts import url_host
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.publication import Guard, Withheld
 from threatcloud.enrich.attack import AttackCatalog
@@ -28,12 +29,22 @@ class Screener:
     def screen(self, indicator: Indicator, anonymised: bool) -> Screened:
         """The finding for one indicator."""
         found = self.guard.screen(indicator, anonymised)
-        if indicator.type is not IndicatorType.IP:
+        address = _address_of(indicator)
+        if address is None:
             return Screened(found.withheld, found.needs_corroboration, None, None)
-        address = indicator.value.partition("/")[0]
         return Screened(
             found.withheld,
             found.needs_corroboration,
             self.locator.country(address),
             self.locator.asn(address),
         )
+
+
+def _address_of(indicator: Indicator) -> str | None:
+    """Where it is on the network: the address itself, the first of a network, the host of a URL if that is one."""
+    if indicator.type is IndicatorType.IP:
+        return indicator.value.partition("/")[0]
+    if indicator.type is IndicatorType.URL:
+        host = url_host(indicator.value)
+        return host.text if host.network else None
+    return None

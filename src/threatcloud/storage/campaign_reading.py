@@ -1,7 +1,7 @@
 """What is shown of campaigns: pages, statistics, and what the members of one say. Nothing here writes."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ from threatcloud.domain.features import FeatureKind, kind_of
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState
 from threatcloud.storage.campaigns import COLUMNS, SHOWN, campaign_of
-from threatcloud.storage.driver import Connection
+from threatcloud.storage.driver import Connection, Row
 from threatcloud.storage.indicators import _COLUMNS, state_of
 from threatcloud.storage.names import Names
 
@@ -155,14 +155,19 @@ class Shared(NamedTuple):
 
 
 def shared(db: Connection, campaign: int) -> list[Shared]:
-    """What two or more members have in common, by how many have it; at most ``MAX_SHARED``."""
+    """What two or more members have in common, by how many have it, the telling kinds first; at most ``MAX_SHARED``."""
     rows = db.rows(
         "SELECT f.key, n.text, count(*) AS members FROM campaign_member m JOIN feature f ON f.indicator = m.indicator "
         "JOIN feature_name n ON n.key = f.key WHERE m.campaign = ? GROUP BY f.key HAVING count(*) > 1 "
-        "ORDER BY members DESC, n.text LIMIT ?",
+        "ORDER BY members DESC, f.key LIMIT ?",
         (campaign, MAX_SHARED),
     )
-    return [Shared(kind_of(key), text, members) for key, text, members in rows]
+    return _ranked(rows)
+
+
+def _ranked(rows: Iterable[Row]) -> list[Shared]:
+    found = [Shared(kind_of(key), text, members) for key, text, members in rows if members > 1]
+    return sorted(found, key=lambda item: (-item.members, item.kind, item.text))
 
 
 class Member(NamedTuple):
@@ -188,10 +193,10 @@ def _shares(db: Connection, campaign: int, indicator: int) -> list[Shared]:
     rows = db.rows(
         "SELECT f.key, n.text, (SELECT count(*) FROM feature g JOIN campaign_member m ON m.indicator = g.indicator "
         "AND m.campaign = ? WHERE g.key = f.key) AS members FROM feature f JOIN feature_name n ON n.key = f.key "
-        "WHERE f.indicator = ? ORDER BY members DESC, n.text",
+        "WHERE f.indicator = ?",
         (campaign, indicator),
     )
-    return [Shared(kind_of(key), text, count) for key, text, count in rows if count > 1]
+    return _ranked(rows)
 
 
 def by_hand(db: Connection, campaign: int) -> int:
