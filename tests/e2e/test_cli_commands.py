@@ -82,6 +82,77 @@ def test_campaigns_are_made_edited_and_shown(served: Place) -> None:
     place.call("campaign", "view", made["id"], code=3)
 
 
+def test_rules_are_added_from_files_shown_and_deleted(served: Place) -> None:
+    place = served
+    first = place.write("ATR-2026-00001.yaml", "title: Login storm\nlevel: high\n")
+    second = place.write("ATR-2026-00002.yml", 'title: "[b]\U0001f600[/b] \x1b"\n'.replace("\x1b", "\\x1b"))
+    assert place.json("rule", "add", first, second) == {
+        "received": 2,
+        "new": 2,
+        "updated": 0,
+        "ruleIds": ["ATR-2026-00001", "ATR-2026-00002"],
+    }
+    place.write(first, "title: Login storm\nlevel: low\n")
+    again = place.call("rule", "add", first, second).stdout.decode()
+    assert re.search(r"new +0\nupdated +1\nthe same already +1\n", again)
+
+    listed = place.call("rule", "list").stdout.decode().splitlines()
+    assert [text.split()[:2] for text in listed[1:]] == [["ATR-2026-00002", "atr"], ["ATR-2026-00001", "atr"]]
+    shown = place.call("rule", "view", "ATR-2026-00001").stdout.decode()
+    assert shown.endswith("\n\ntitle: Login storm\nlevel: low\n")
+    assert "[b]\U0001f600[/b]" in place.call("rule", "view", "ATR-2026-00002").stdout.decode()
+    found = place.json("rule", "view", "ATR-2026-00001")
+    assert [item["ruleId"] for item in place.json("rule", "list", "--since", found["publishedAt"])] == [found["ruleId"]]
+
+    assert b"deleted ATR-2026-00001" in place.call("rule", "delete", "ATR-2026-00001").stderr
+    for args in (("view", "ATR-2026-00001"), ("delete", "ATR-2026-00001"), ("view", "../keys")):
+        assert b"no rule of this id" in place.call("rule", *args, code=3).stderr
+    place.call("rule", "delete", "ATR-2026-00002")
+
+
+def test_of_files_with_a_bad_one_no_rule_is_stored_and_each_bad_one_is_named(served: Place) -> None:
+    place = served
+    good = place.write("good.yaml", "title: fine\n")
+    (place.folder / "other").mkdir()
+    bad = {
+        place.write("list.yaml", "- one\n"): "must be a mapping of names to values",
+        place.write("broken.yaml", "title: [\n"): "is not valid YAML",
+        place.write("latin.yaml", b"title: caf\xe9\n"): "is not UTF-8, at byte 10",
+        place.write("large.yaml", "title: " + "x" * 70_000): "must not be larger than 65536 bytes",
+        place.write("bad name.yaml", "title: fine\n"): "the id 'bad name' must be 1-128 characters",
+        place.write("other/good.yaml", "title: fine\n"): "another FILE has the id good, too",
+        "absent.yaml": "no such file or directory",
+        "other": "is a directory",
+        "-": "give it with --id",
+    }
+    *lines, last = place.call("rule", "add", good, *bad, code=1).stderr.decode().splitlines()
+    for line, (name, reason) in zip(lines, bad.items(), strict=True):
+        assert line.startswith(f"threat-cloud: {'standard input' if name == '-' else name}: ")
+        assert reason in line
+    assert last == "threat-cloud: 9 of 10 files hold no rule that can be stored; nothing was stored"
+    assert place.json("rule", "list") == []
+    assert b"--id: is for one FILE" in place.call("rule", "add", good, good, "--id", "x", code=2).stderr
+    assert b"--source: must" in place.call("rule", "add", good, "--source", "So C", code=2).stderr
+
+
+def test_rules_go_to_a_database_alone_and_over_the_network_in_as_many_calls_as_it_takes(place: Place) -> None:
+    place.run("rule", "add", "-", "--id", "LOCAL-1", "--source", "soc", stdin=b"title: from a pipe\n")
+    assert place.json("rule", "view", "LOCAL-1")["ruleContent"] == "title: from a pipe\n"
+
+    server = place.serve()
+    key = {
+        "TC_API_KEY": place.call("key", "create", "x", "--scope", "read", "--scope", "write").stdout.decode().strip()
+    }
+    small = [place.write(f"small-{n}.yaml", f"title: {n}\n") for n in range(101)]
+    large = [place.write(f"large-{n}.yaml", "title: " + '"' + "x" * 60_000 + '"') for n in range(20)]
+    done = place.json("rule", "add", *small, *large, "--url", server.url, environ=key)
+    assert (done["received"], done["new"], len(done["ruleIds"])) == (121, 121, 121)
+    assert len(place.json("rule", "list", "--limit", "1000")) == 122
+    reader = {"TC_API_KEY": place.call("key", "create", "y", "--scope", "read").stdout.decode().strip()}
+    refused = place.call("rule", "add", small[0], "--url", server.url, code=4, environ=reader)
+    assert b"scope write" in refused.stderr
+
+
 def test_a_database_without_a_server_is_worked_on_all_the_same(place: Place) -> None:
     assert b"there is no database" in place.call("ioc", "list", code=3).stderr
     assert json.loads(place.run("ioc", "add", "ip", "45.1.1.1", "--json").stdout)["new"] == 1
