@@ -34,6 +34,7 @@ from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
+from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
@@ -150,11 +151,12 @@ def _assemble(
     audit = secret.audit
     publisher = Publisher(store, clock)
     auditing = Auditing(store, audit, clock)
-    maintenance = Maintenance(store, names, clock)
+    holding = Holding(store, audit)
+    maintenance = Maintenance(store, names, holding, clock)
     correlator = Correlator(store, screener)
     keeping = Keeping(settings.retention_days, settings.purge_grace_days)
     withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
-    retention = Retention(store, names, keeping, clock)
+    retention = Retention(store, names, keeping, holding, clock)
     runner = JobRunner(_jobs(publisher, auditing, maintenance, correlator, retention, withdrawing), store, clock)
     services = Services(
         settings=settings,
@@ -170,6 +172,7 @@ def _assemble(
         charts=Charts(store, screener, clock),
         publisher=publisher,
         feeds=IndicatorFeed(store, names, clock),
+        holding=holding,
         agents=Agents(store, publisher, clock),
         rules=Rules(store, audit, clock),
         campaigns=Campaigns(store, names, screener, audit, clock),

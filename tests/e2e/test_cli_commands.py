@@ -1,13 +1,16 @@
 """The smaller commands, on a database alone, beside a running server and over the network."""
 
+import contextlib
 import csv
 import json
 import os
 import re
+import sqlite3
+import time
 
 import pytest
 
-from tests.e2e.conftest import Place
+from tests.e2e.conftest import PATIENCE_S, Place
 from threatcloud.cli import connect
 from threatcloud.storage.lock import WriterLock
 
@@ -151,6 +154,25 @@ def test_rules_go_to_a_database_alone_and_over_the_network_in_as_many_calls_as_i
     reader = {"TC_API_KEY": place.call("key", "create", "y", "--scope", "read").stdout.decode().strip()}
     refused = place.call("rule", "add", small[0], "--url", server.url, code=4, environ=reader)
     assert b"scope write" in refused.stderr
+
+
+def test_a_list_that_is_held_is_shown_and_confirmed(place: Place) -> None:
+    place.write("list.txt", "".join(f"45.1.{n >> 7}.{n & 127}\n" for n in range(1, 1101)))
+    place.run("import", "list.txt", "--source", "feed:list", "--severity", "critical", "--confidence", "1")
+    assert b"is not held" in place.run("feed", "confirm", "ip-blocklist", code=1).stderr
+    with contextlib.closing(sqlite3.connect(place.database)) as db, db:
+        db.execute("UPDATE indicator SET expires_at = 1")
+    place.serve()
+    give_up_at_s = time.monotonic() + PATIENCE_S
+    while place.json("stats")["heldFeeds"] != ["ip-blocklist"]:
+        assert time.monotonic() < give_up_at_s
+        time.sleep(0.2)
+    shown = place.call("feed", "list").stdout.decode()
+    assert re.search(r"ip-blocklist +held +1,100 +\S+Z +0\n", shown)
+    assert b"# Total: 1100 IPs" in place.call("export", "ip-blocklist").stdout
+    assert b"no feed 'iocs'" in place.call("feed", "confirm", "iocs", code=3).stderr
+    assert b"confirmed ip-blocklist: 0 entries are left" in place.call("feed", "confirm", "ip-blocklist").stderr
+    assert {feed["state"] for feed in place.json("feed", "list")} == {"current"}
 
 
 def test_a_database_without_a_server_is_worked_on_all_the_same(place: Place) -> None:

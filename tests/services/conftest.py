@@ -14,6 +14,7 @@ from threatcloud.domain.access import KeyEntry
 from threatcloud.domain.indicator import detect, indicator_key
 from threatcloud.domain.state import IndicatorState
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
+from threatcloud.services.holding import Holding
 from threatcloud.services.intake import Claim
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.publishing import Publisher
@@ -43,7 +44,8 @@ class System:
         self.ring = KeyRing(self.secret, self.entries)
         self.desk = KeyDesk(self.store, self.secret, self.clock, self.ring)
         self.reporting = Reporting(self.store, self.names, self._screener, self.secret.audit, self.clock)
-        self.maintenance = Maintenance(self.store, self.names, self.clock)
+        self.holding = Holding(self.store, self.secret.audit)
+        self.maintenance = Maintenance(self.store, self.names, self.holding, self.clock)
         self.publisher = Publisher(self.store, self.clock)
         self.run(self.store.read(self.names.load))
         self.run(self.store.read(self.ring.load))

@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from threatcloud.domain.evidence import Listing
+from threatcloud.domain.holding import HELD_TYPES
 from threatcloud.domain.indicator import Indicator, IndicatorType, indicator_key
 from threatcloud.domain.publication import Withheld
 from threatcloud.domain.report import CATEGORIES, Report, Role, Severity, SightingKind
 from threatcloud.domain.reputation import (
+    BLOCK_REPUTATION,
     COUNTER_MASS,
     LISTING_GRACE_DAYS,
     PRIOR_LOG_ODDS,
@@ -398,7 +400,12 @@ def check_rollups(system: System, states: list[IndicatorState], facts: Mapping[i
 
 
 def check_log(system: System, states: list[IndicatorState]) -> None:
-    """The log of the published set leads to it: comings and goings take turns, and the last one holds."""
+    """The log of the published set leads to it: comings and goings take turns, and the last one holds.
+
+    What time took off still stands until it is settled; and what stands is what is rendered.
+    """
+    fading = {pk for (pk,) in system.read(lambda db: db.rows("SELECT indicator FROM fading"))}
+    assert fading.isdisjoint(state.pk for state in states if state.listed or state.status is Status.WHITELISTED)
     for state in states:
         rows = system.read(
             lambda db, pk=state.pk: db.rows(  # type: ignore[misc]
@@ -407,7 +414,12 @@ def check_log(system: System, states: list[IndicatorState]) -> None:
         )
         changes = [change for (change,) in rows]
         assert changes == [(feeds.LISTED, feeds.UNLISTED)[turn % 2] for turn in range(len(changes))]
-        assert (len(changes) % 2 == 1) is state.listed
+        assert (len(changes) % 2 == 1) is (state.listed or state.pk in fading)
+    for kind in HELD_TYPES:
+        body = system.read(lambda db, kind=kind: feeds.render_list(db, kind, BLOCK_REPUTATION, None, False))  # type: ignore[misc]
+        standing = [state for state in states if state.listed or state.pk in fading]
+        wanted = sorted(state.indicator.value for state in standing if state.indicator.type is kind)
+        assert sorted(body.lines.decode().split()) == wanted
 
 
 def check(system: System) -> None:

@@ -27,6 +27,7 @@ from threatcloud.domain.report import Role
 from threatcloud.domain.state import IndicatorState
 from threatcloud.domain.times import DAY_MS, HOUR_MS
 from threatcloud.services.erasure import Erasure
+from threatcloud.services.holding import Holding
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.screening import Screened
@@ -91,7 +92,8 @@ class System(Recording):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         now: Any = lambda: self.now  # noqa: E731 - a clock
-        self.retention = Retention(self.store, self.names, KEEPING, now)
+        self.holding = Holding(self.store, b"secret")
+        self.retention = Retention(self.store, self.names, KEEPING, self.holding, now)
         publisher = Publisher(self.store, now)
         self.erasure = Erasure(self.store, self.names, publisher, b"secret")
         screener: Any = FixedScreener()
@@ -118,6 +120,7 @@ class System(Recording):
 
     def _retain(self) -> None:
         before = self.now - KEEPING.retention_days * DAY_MS
+        self.run(self.holding.settle())
         self.run(self.retention.end_unseen())
         for subject, ends_at in self.expires.items():
             state = self._state(subject)

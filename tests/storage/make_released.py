@@ -82,6 +82,8 @@ def _removals(tx: Transaction) -> None:
     """What is there only while something is being removed, or for a while after."""
     tx.db.run("INSERT INTO withdrawal (reporter, until) VALUES (1, 1)")
     tx.db.run("INSERT INTO leftover (indicator, type) VALUES (0, 1)")
+    tx.db.run("INSERT INTO fading (indicator, type, reputation) VALUES (0, 1, 3)")
+    tx.db.run("INSERT INTO hold (type, since, most, faded, held_at) VALUES (1, 1, 2000, 0, 1)")
     tx.db.run("INSERT INTO departed (indicator, id, type, value, at) VALUES (0, x'00', 1, '91.240.118.9', 1)")
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from threatcloud.cli import audit, backup, campaigns, exporting, importing, iocs, keys, rules, serve, system
+from threatcloud.cli import audit, backup, campaigns, exporting, feeds, importing, iocs, keys, rules, serve, system
 from threatcloud.cli.failures import EXPECTED, ExitCode, failure_of
 from threatcloud.cli.output import note
 
@@ -25,6 +25,7 @@ importing.add_to(app)
 app.add_typer(exporting.app, name="export")
 app.add_typer(iocs.app, name="ioc")
 app.add_typer(campaigns.app, name="campaign")
+app.add_typer(feeds.app, name="feed")
 app.add_typer(rules.app, name="rule")
 app.add_typer(keys.app, name="key")
 app.add_typer(audit.app, name="audit")

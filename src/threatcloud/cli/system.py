@@ -49,6 +49,7 @@ def _show_stats(data: dict[str, Any]) -> None:
             "new in 24 h": last["newIocs"],
             "sightings in 24 h": last["newSightings"],
             "top category in 24 h": last["topCategory"],
+            "held feeds": data["heldFeeds"],
             "updated": data["updatedAt"],
         }
     )

@@ -15,6 +15,7 @@ from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
+from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.publishing import Publisher
@@ -45,6 +46,7 @@ class Services:
     charts: Charts
     publisher: Publisher
     feeds: IndicatorFeed
+    holding: Holding
     agents: Agents
     rules: Rules
     campaigns: Campaigns

@@ -1,7 +1,7 @@
 """``/api/feeds``: blocklists as text, the indicator feed, and the agents' update package."""
 
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,12 +13,13 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.reputation import BLOCK_REPUTATION
 from threatcloud.domain.times import http_date, iso
 from threatcloud.http import wire
-from threatcloud.http.answer import TEXT, Answer, ok
+from threatcloud.http.answer import TEXT, Answer, ok, time_or_none
 from threatcloud.http.compression import choose_coding
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.parameters import END, Cursor, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord
 from threatcloud.services.agents import HEARTBEAT_INTERVAL_S
+from threatcloud.services.holding import ListState
 from threatcloud.services.publishing import CODINGS, Published
 from threatcloud.storage.rules import RuleDelta
 
@@ -136,6 +137,16 @@ class AgentPackage(wire.Shape):
     config: PackageConfig
 
 
+class FeedState(wire.Shape):
+    """A default list; ``wouldHave`` is how many entries a confirmation would leave, null unless it is held."""
+
+    name: str
+    state: Literal["current", "held"]
+    entries: int
+    held_since: str | None
+    would_have: int | None
+
+
 async def ip_blocklist(call: Call) -> Answer:
     """Addresses and networks."""
     return await _blocklist(call, IndicatorType.IP)
@@ -244,6 +255,21 @@ async def agent_update(call: Call) -> Answer:
     return ok(shape)
 
 
+async def list_feeds(call: Call) -> Answer:
+    """The default lists, and which of them are held."""
+    return ok([_feed_state(found) for found in await call.services.holding.lists()])
+
+
+async def confirm_feed(call: Call) -> Answer:
+    """Has a held list shrink."""
+    return ok(_feed_state(await call.services.holding.confirm(call.params["name"], call.caller)))
+
+
+def _feed_state(found: ListState) -> FeedState:
+    state: Literal["current", "held"] = "current" if found.held_at is None else "held"
+    return FeedState(found.name, state, found.entries, time_or_none(found.held_at), found.would_have)
+
+
 _LIST_NOTE: Final = (
     "Revalidate with If-None-Match or If-Modified-Since: 304 while the content is the same. With `since` (the "
     "`X-Feed-Version` of the list you have) only what changed: lines that begin with `+` or `-`."
@@ -268,6 +294,31 @@ def _list_endpoint(path: str, summary: str, handler: object) -> Endpoint:
 
 
 ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/feeds",
+        summary="The default lists, and which of them are held",
+        description="A list of over 1,000 entries that time alone (expiry, decay) would shrink by more than half "
+        "within a day is held at what it was. `hash-blocklist` is part of the agents' package.",
+        access=Access.FEEDS,
+        rate=RateClass.FEED,
+        handler=list_feeds,
+        answer=list[FeedState],
+        tag="Feeds",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/feeds/{name}/confirm",
+        summary="Have a held list shrink",
+        description="Entered in the audit log. 409 when it is not held.",
+        access=Access.ADMIN,
+        rate=RateClass.WRITE,
+        handler=confirm_feed,
+        answer=FeedState,
+        params={"name": "`ip-blocklist`, `domain-blocklist` or `hash-blocklist`"},
+        errors=("not_found", "conflict", "busy"),
+        tag="Feeds",
+    ),
     _list_endpoint("/api/feeds/ip-blocklist", "Addresses and networks to block", ip_blocklist),
     _list_endpoint("/api/feeds/domain-blocklist", "Domains to block", domain_blocklist),
     Endpoint(

@@ -78,6 +78,12 @@ class _Figures(Collector):
         yield entries
         yield size
         yield changed
+        held = GaugeMetricFamily(
+            "threatcloud_feed_held_entries", "Entries a held list keeps until it is confirmed.", labels=("feed",)
+        )
+        for name, kept in self._services.holding.held_back.items():
+            held.add_metric((name,), kept)
+        yield held
         jobs = GaugeMetricFamily("threatcloud_job_seconds", "When a job last ended.", labels=("job", "outcome"))
         for run in self._services.job_runs():
             jobs.add_metric((run.name, run.outcome), (run.finished_at or 0) / SECOND_MS)

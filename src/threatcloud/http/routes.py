@@ -101,16 +101,7 @@ class RouteTable:
             variable = known.variable
             assert variable is not None
             return Found(variable.routes, {variable.name: _decode(variable.name, last)})
-        node, params = self._root, {}
-        for segment in raw_path.split(b"/")[1:]:
-            following = node.literals.get(segment)
-            if following is None:
-                following = node.variable
-                if following is None or not segment:
-                    return None
-                params[following.name] = _decode(following.name, segment)
-            node = following
-        return Found(node.routes, params) if node.routes else None
+        return _walk(self._root, raw_path.split(b"/")[1:])
 
 
 def _step(node: _Node, segment: str) -> _Node:
@@ -119,6 +110,21 @@ def _step(node: _Node, segment: str) -> _Node:
         node.variable.name = segment.strip("{}")
         return node.variable
     return node.literals.setdefault(segment.encode(), _Node())
+
+
+def _walk(node: _Node, segments: list[bytes]) -> Found | None:
+    """Where the segments lead from a node: by the literal one, or where that leads nowhere, by the variable."""
+    if not segments:
+        return Found(node.routes, {}) if node.routes else None
+    first, rest = segments[0], segments[1:]
+    literal = node.literals.get(first)
+    found = _walk(literal, rest) if literal is not None else None
+    if found is not None or node.variable is None or not first:
+        return found
+    found = _walk(node.variable, rest)
+    if found is not None:
+        found.params[node.variable.name] = _decode(node.variable.name, first)
+    return found
 
 
 def _decode(name: str, segment: bytes) -> str:

@@ -205,6 +205,7 @@ class StatsShape(Shape):
     by_type: dict[str, int]
     by_category: dict[str, int]
     last_24h: Last24h = msgspec.field(name="last24h")
+    held_feeds: list[str]
     updated_at: Time
 
 
@@ -399,6 +400,7 @@ def stats(found: Stats) -> StatsShape:
         by_type=dict(found.by_type),
         by_category=dict(found.by_category),
         last_24h=Last24h(found.new_iocs_24h, found.sightings_24h, found.top_category_24h),
+        held_feeds=found.held_feeds,
         updated_at=iso(found.updated_at),
     )
 

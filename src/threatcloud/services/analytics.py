@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from threatcloud.domain.holding import list_name
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.domain.state import UNCATEGORIZED, Status
 from threatcloud.domain.times import hour_of
-from threatcloud.storage import rollups
+from threatcloud.storage import fading, rollups
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.store import Clock, Store
 
@@ -26,6 +27,7 @@ class Stats(NamedTuple):
     new_iocs_24h: int
     sightings_24h: int
     top_category_24h: str | None
+    held_feeds: list[str]
     updated_at: int
 
 
@@ -60,5 +62,6 @@ def _stats(db: Connection, now: int) -> Stats:
         new_iocs_24h=new,
         sightings_24h=seen,
         top_category_24h=top,
+        held_feeds=[list_name(kind) for kind in fading.held(db)],
         updated_at=now,
     )

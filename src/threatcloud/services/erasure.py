@@ -9,7 +9,7 @@ from threatcloud.domain.errors import NotFound
 from threatcloud.domain.indicator import Indicator, detect, indicator_key, parse_public_id, public_id
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.removal import Removed, clear_leftover, remove
-from threatcloud.storage import campaigns, facts, feed_log, feeds, idempotency, indicators, ledger, removal
+from threatcloud.storage import campaigns, facts, fading, feed_log, feeds, idempotency, indicators, ledger, removal
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Store
@@ -62,7 +62,8 @@ class Erasure:
         numbers = set(removal.find_departed(tx.db, indicator)) | ({state.pk} if state else set())
         if not numbers:
             raise NotFound(f"{indicator.value} is not a known indicator")
-        was_published = (state is not None and state.shared) or feed_log.was_published(tx.db, numbers)
+        was_shared = (state is not None and state.shared) or bool(fading.among(tx.db, numbers))
+        was_published = was_shared or feed_log.was_published(tx.db, numbers)
         self._mask_others(tx, key, Eraser(indicator))
         removed = self._remove(tx, key, numbers)
         feed_log.erase(tx, numbers)

@@ -253,7 +253,10 @@ def record_listings(
 
 
 def reassess(tx: Transaction, names: Names, keys: Sequence[bytes]) -> int:
-    """Brings stored indicators to the present: the age of their evidence, and their expiry; gives how many changed."""
+    """Brings stored indicators to the present: the age of their evidence, and their expiry; gives how many changed.
+
+    What leaves the lists by that is fading until the caller settles it (``services.holding``).
+    """
     states = indicators.find_many(tx.db, keys, names)
     evidence = facts.evidence_of(tx.db, [state.pk for state in states.values()], names)
     moved = [(state, _as_of(state, evidence.get(state.pk, []), tx.now)) for state in states.values()]
@@ -262,7 +265,7 @@ def reassess(tx: Transaction, names: Names, keys: Sequence[bytes]) -> int:
         rollups.moved(old, new)
     rollups.apply(tx)
     indicators.update(tx, [new for _, new in moved], names)
-    feeds.record_changes(tx, moved)
+    feeds.record_changes(tx, moved, by_time=True)
     return sum((old.reputation, old.status) != (new.reputation, new.status) for old, new in moved)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from threatcloud.domain.times import DAY_MS
+from threatcloud.services.holding import Holding
 from threatcloud.services.recording import reassess
 from threatcloud.services.removal import clear_leftovers, remove
 from threatcloud.storage import feed_log, removal, rollups
@@ -35,10 +36,11 @@ class Keeping(NamedTuple):
 class Retention:
     """Ends, removes and prunes, in slices small enough that nobody waits."""
 
-    def __init__(self, store: Store, names: Names, keeping: Keeping, clock: Clock) -> None:
+    def __init__(self, store: Store, names: Names, keeping: Keeping, holding: Holding, clock: Clock) -> None:
         self._store = store
         self._names = names
         self._keeping = keeping
+        self._holding = holding
         self._clock = clock
 
     async def retain(self) -> str:
@@ -54,6 +56,10 @@ class Retention:
         before = self._keeping.unseen_since(now)
         if before is None or not await self._store.read(partial(removal.any_unseen, before=before)):
             return 0
+        async with self._holding.upkeep():
+            return await self._end_all(before, now)
+
+    async def _end_all(self, before: int, now: int) -> int:
         changed, after_pk = 0, 0
         while True:
             read = partial(removal.unseen, after_pk=after_pk, rows=_SLICE_ROWS, before=before, now=now)

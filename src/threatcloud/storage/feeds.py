@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from threatcloud.domain.holding import HELD_TYPES
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.domain.state import IndicatorState
-from threatcloud.storage import feed_log
+from threatcloud.domain.state import IndicatorState, Status
+from threatcloud.storage import fading, feed_log
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.indicators import _COLUMNS, state_of
 from threatcloud.storage.names import Names
@@ -53,21 +54,54 @@ def feed_topic(kind: IndicatorType) -> str:
     return f"feed:{kind.value}"
 
 
-def record_changes(tx: Transaction, moves: Iterable[tuple[IndicatorState | None, IndicatorState]]) -> None:
-    """Logs what entered or left the published sets, and announces the feeds that are to be rendered anew."""
-    log: list[tuple[int, int, str]] = []
-    for old, new in moves:
+class _Moves:
+    """What comes of changes of states: entries of the log, and who begins and ceases to fade."""
+
+    def __init__(self, fading_now: set[int], by_time: bool) -> None:
+        self._fading = fading_now
+        self._by_time = by_time
+        self.log: list[tuple[int, str]] = []
+        self.fading: list[IndicatorState] = []
+        self.settled: list[int] = []
+
+    def take(self, old: IndicatorState | None, new: IndicatorState) -> bool:
+        """Takes one change; whether it concerns a published set."""
         was_shared, was_listed = (old.shared, old.listed) if old else (False, False)
-        if new.listed and not was_listed:
-            log.append((tx.now, new.pk, LISTED))
-        if was_listed and not new.listed:
-            log.append((tx.now, new.pk, UNLISTED))
+        was_fading = new.pk in self._fading
+        stood = was_listed or was_fading
+        fades = stood and not new.listed and self._may_fade(new)
+        if old is not None and fades and not was_fading:
+            self.fading.append(old)
+        if was_fading and not fades:
+            self.settled.append(new.pk)
+        stands = new.listed or fades
+        if stands != stood:
+            self.log.append((new.pk, LISTED if stands else UNLISTED))
         if was_shared and not new.shared:
-            log.append((tx.now, new.pk, UNSHARED))
-        if was_shared or new.shared:
+            self.log.append((new.pk, UNSHARED))
+        return was_shared or new.shared or was_fading
+
+    def _may_fade(self, new: IndicatorState) -> bool:
+        return self._by_time and new.status is not Status.WHITELISTED and new.indicator.type in HELD_TYPES
+
+
+def record_changes(
+    tx: Transaction, moves: Iterable[tuple[IndicatorState | None, IndicatorState]], *, by_time: bool = False
+) -> None:
+    """Logs what entered or left the published sets, and announces the feeds that are to be rendered anew.
+
+    What leaves the default lists ``by_time`` alone is fading: it stands until ``services.holding`` lets it go.
+    """
+    changes = list(moves)
+    found = _Moves(fading.among(tx.db, [new.pk for _, new in changes]), by_time)
+    for old, new in changes:
+        if found.take(old, new):
             tx.announce(feed_topic(new.indicator.type))
-    if log:
-        tx.db.run_many("INSERT INTO feed_change (at, indicator, change) VALUES (?, ?, ?)", log)
+    fading.begin(tx, found.fading)
+    fading.end(tx, found.settled)
+    if found.log:
+        rows = [(tx.now, pk, change) for pk, change in found.log]
+        tx.db.run_many("INSERT INTO feed_change (at, indicator, change) VALUES (?, ?, ?)", rows)
 
 
 def changed_since(db: Connection, after_seq: int) -> tuple[int, set[IndicatorType]]:
@@ -87,20 +121,27 @@ def last_change(db: Connection) -> int:
 def render_list(
     db: Connection, kind: IndicatorType, max_reputation: int, category: str | None, hosts_only: bool
 ) -> ListBody:
-    """All shared values of a type up to a reputation, worst first.
+    """All shared values of a type up to a reputation, worst first, with those fading that were listed with one.
 
     The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody.
     """
-    where = "type = ? AND shared = 1 AND reputation <= ?"
-    params: list[object] = [kind.code, max_reputation]
+    extra, more = "", []
     if category is not None:
-        where += " AND category = ?"
-        params.append(category)
+        extra += " AND category = ?"
+        more.append(category)
     if hosts_only:
-        where += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
+        extra += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
+    source = f"SELECT value, pk, reputation FROM indicator WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"
+    params: list[object] = [kind.code, max_reputation, *more]
+    if fading.any_of(db, kind):
+        source += (
+            " UNION ALL SELECT i.value, i.pk, f.reputation FROM fading f JOIN indicator i ON i.pk = f.indicator "
+            f"WHERE f.type = ? AND f.reputation <= ? AND NOT (i.shared = 1 AND i.reputation <= ?){extra}"
+        )
+        params += [kind.code, max_reputation, max_reputation, *more]
     row = db.row(
         f"SELECT CAST(group_concat(value, char(10)) AS BLOB), count(*), sum(pk), {_SCATTERED} "
-        f"FROM (SELECT value, pk FROM indicator WHERE {where} ORDER BY reputation, pk) AS shown",
+        f"FROM ({source} ORDER BY reputation, pk) AS shown",
         params,
     )
     assert row is not None

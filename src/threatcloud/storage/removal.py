@@ -122,10 +122,10 @@ def end_unseen(tx: Transaction, keys: Sequence[bytes], before: int) -> None:
 
 
 def ended(db: Connection, before: int, most: int) -> list[bytes]:
-    """The ids of indicators whose end came before a time, whatever their status."""
+    """The ids of indicators whose end came before a time, whatever their status; none that a held list shows."""
     rows = db.rows(
         "SELECT id FROM indicator WHERE status IN ('active', 'expired', 'whitelisted') AND expires_at < ? "
-        "AND expires_at IS NOT NULL LIMIT ?",
+        "AND expires_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM fading f WHERE f.indicator = indicator.pk) LIMIT ?",
         (before, most),
     )
     return [row[0] for row in rows]

@@ -191,6 +191,20 @@ CREATE TABLE departed (
 ) STRICT;
 CREATE INDEX departed_by_time ON departed (at);
 
+-- What time alone (expiry, decay) would take off a default list, by row number: it stands there until it is let go.
+-- reputation: the last with which it was listed. Nothing that is fading is removed by retention.
+CREATE TABLE fading (indicator INTEGER PRIMARY KEY, type INTEGER NOT NULL, reputation INTEGER NOT NULL) STRICT;
+CREATE INDEX fading_by_type ON fading (type);
+
+-- By default list: the most entries it had in a day, how many time has taken off since, and since when it is held.
+CREATE TABLE hold (
+  type INTEGER PRIMARY KEY,
+  since INTEGER NOT NULL,
+  most INTEGER NOT NULL,
+  faded INTEGER NOT NULL,
+  held_at INTEGER
+) STRICT;
+
 -- The versions agents know: every change up to seq, and of rules up to rules_at, was in the package of that version.
 CREATE TABLE release (
   version TEXT PRIMARY KEY,
