@@ -27,6 +27,7 @@ from threatcloud.http.routes import ENDPOINTS
 from threatcloud.jobs import Job, JobRunner
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
+from threatcloud.services.allowing import AllowDesk
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
 from threatcloud.services.campaigns import Campaigns
@@ -117,7 +118,9 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
         await store.read(ring.load)
         store.listen(_key_listener(ring, store, asyncio.get_running_loop()))
         desk = KeyDesk(store, secret, clock, ring)
-        return _assemble(settings, store, names, ring, desk, secret, screener or make_screener(settings))
+        node = _assemble(settings, store, names, ring, desk, secret, screener or make_screener(settings))
+        await node.services.allowlist.tend()  # what ended or was cut short while nothing ran, before anybody looks
+        return node
     except BaseException:
         store.close()
         raise
@@ -157,7 +160,9 @@ def _assemble(
     keeping = Keeping(settings.retention_days, settings.purge_grace_days)
     withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
     retention = Retention(store, names, keeping, holding, clock)
-    runner = JobRunner(_jobs(publisher, auditing, maintenance, correlator, retention, withdrawing), store, clock)
+    allowlist = AllowDesk(store, names, screener, audit, clock)
+    table = _jobs(publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing)
+    runner = JobRunner(table, store, clock)
     services = Services(
         settings=settings,
         clock=clock,
@@ -165,6 +170,7 @@ def _assemble(
         ring=ring,
         keys=desk,
         screener=screener,
+        allowlist=allowlist,
         reporting=Reporting(store, names, screener, audit, clock),
         trapping=Trapping(store, names, screener, secret, correlator.match, clock),
         lookup=Lookup(store, names, clock),
@@ -192,6 +198,7 @@ def _jobs(
     auditing: Auditing,
     maintenance: Maintenance,
     correlator: Correlator,
+    allowlist: AllowDesk,
     retention: Retention,
     withdrawing: Withdrawing,
 ) -> tuple[Job, ...]:
@@ -210,6 +217,7 @@ def _jobs(
         Job("save-feeds", float(SAVE_EVERY_S), _MINUTE_S, save),
         Job("correlate", 2.0, _HOUR_S, correlator.run),
         Job("expire", 1.0, _MINUTE_S, maintenance.expire),
+        Job("allowlist", 1.0, _HOUR_S, allowlist.tend),
         Job("decay", _HOUR_S, _HOUR_S, maintenance.decay),
         Job("forget", _HOUR_S, _MINUTE_S, maintenance.forget),
         Job("retention", _HOUR_S, _HOUR_S, retention.retain),

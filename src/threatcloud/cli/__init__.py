@@ -6,7 +6,20 @@ from typing import Final
 
 import typer
 
-from threatcloud.cli import audit, backup, campaigns, exporting, feeds, importing, iocs, keys, rules, serve, system
+from threatcloud.cli import (
+    allowlist,
+    audit,
+    backup,
+    campaigns,
+    exporting,
+    feeds,
+    importing,
+    iocs,
+    keys,
+    rules,
+    serve,
+    system,
+)
 from threatcloud.cli.failures import EXPECTED, ExitCode, failure_of
 from threatcloud.cli.output import note
 
@@ -28,6 +41,7 @@ app.add_typer(campaigns.app, name="campaign")
 app.add_typer(feeds.app, name="feed")
 app.add_typer(rules.app, name="rule")
 app.add_typer(keys.app, name="key")
+app.add_typer(allowlist.app, name="allowlist")
 app.add_typer(audit.app, name="audit")
 system.add_to(app)
 backup.add_to(app)

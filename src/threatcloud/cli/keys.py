@@ -1,21 +1,17 @@
 """``threat-cloud key``: make, list, revoke and rotate API keys, and withdraw what was reported with one."""
 
-import re
-import time
 from typing import Annotated, Any, Final
 
 import typer
 
 from threatcloud.cli.command import api_command
 from threatcloud.cli.connect import Api, segment
+from threatcloud.cli.durations import Expires, end_time
 from threatcloud.cli.output import Json, line, note, print_fields, print_json, print_table, safe, show
 from threatcloud.domain.access import DEFAULT_SCOPES, Scope
 from threatcloud.domain.report import KEY_ROLES, Role
-from threatcloud.domain.times import DAY_MS, HOUR_MS, iso
 
 app: Final = typer.Typer(help="API keys: make, list, revoke, rotate.", no_args_is_help=True)
-_duration: Final = re.compile(r"([1-9][0-9]{0,4})([hdw])").fullmatch
-_UNITS_MS: Final = {"h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _IDS: Final = "its id, such as key_0123456789abcdef (threat-cloud key list)"
 
 
@@ -37,15 +33,13 @@ async def create(
         ),
     ] = None,
     role: Annotated[str, typer.Option(help=f"How its reports count: {', '.join(KEY_ROLES)}.")] = Role.OPERATOR.value,
-    expires: Annotated[
-        str | None, typer.Option(help="When it ends: a time (ISO 8601), or 12h, 90d, 52w from now.")
-    ] = None,
+    expires: Expires = None,
     org: Annotated[str | None, typer.Option(help="The organisation it is given to; campaigns count those.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key. It is printed this once: only its digest is stored."""
     body: dict[str, Any] = {"name": name, "role": role, "scopes": [item.value for item in scope or []] or None}
-    new = await api.call("POST", "/api/keys", {**body, "expiresAt": _time(expires), "org": org})
+    new = await api.call("POST", "/api/keys", {**body, "expiresAt": end_time(expires), "org": org})
     _show_new(new, as_json)
 
 
@@ -111,10 +105,3 @@ def _show_new(new: dict[str, Any], as_json: bool) -> None:
     info = new["info"]
     note(f"{info['id']}: {safe(info['name'])}, {'+'.join(info['scopes'])}, {info['role']}. The key, shown this once:")
     line(new["key"])
-
-
-def _time(text: str | None) -> str | None:
-    found = _duration(text or "")
-    if found is None:
-        return text
-    return iso(time.time_ns() // 1_000_000 + int(found[1]) * _UNITS_MS[found[2]])

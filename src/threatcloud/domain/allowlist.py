@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from threatcloud.domain.address import Network, parse_network
-from threatcloud.domain.hosts import lineage, url_host
+from threatcloud.domain.hosts import ipv4_number, lineage, url_host
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.intervals import Intervals
 
@@ -54,6 +54,9 @@ class Allowlist:
         """Whether publishing a canonical indicator would touch something on the list."""
         kind, value = indicator
         if kind == IndicatorType.IP:
+            number = ipv4_number(value)
+            if number is not None:  # nearly all: as they are stored, each comes through here
+                return self.v4.at(number) is not None
             return self._covers_network(parse_network(value))
         if kind == IndicatorType.DOMAIN:
             return value in self.above or self._covers_name(value)

@@ -11,6 +11,11 @@ from threatcloud.domain.reputation import BLOCK_REPUTATION
 UNCATEGORIZED: Final = "uncategorized"
 #: Guard findings that speak for the indicator itself, not only against publishing it.
 BENIGN_CODES: Final = frozenset({"benign-list", "top-domain", "public-suffix"})
+#: What an indicator is whose only observations are anonymised.
+ANONYMISED_CODE: Final = "anonymised"
+#: Findings that stay where the operator's allowlist covers an indicator, too: one says what was seen, the others that
+#: somebody vouches for it, which it must not lose by being allowed. Either way it is never published.
+LASTING_CODES: Final = BENIGN_CODES | {ANONYMISED_CODE}
 
 
 class Status(StrEnum):

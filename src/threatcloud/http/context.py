@@ -9,6 +9,7 @@ from threatcloud.http.endpoint import Endpoint
 from threatcloud.http.metrics import RequestFigures
 from threatcloud.services.access import KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
+from threatcloud.services.allowing import AllowDesk
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
 from threatcloud.services.campaigns import Campaigns
@@ -39,6 +40,7 @@ class Services:
     ring: KeyRing
     keys: KeyDesk
     screener: Screener
+    allowlist: AllowDesk
     reporting: Reporting
     trapping: Trapping
     lookup: Lookup

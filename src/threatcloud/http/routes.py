@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 from threatcloud.domain.errors import invalid
 from threatcloud.http import (
     agents,
+    allowlist,
     analytics,
     audit,
     campaigns,
@@ -34,6 +35,7 @@ ENDPOINTS: Final = (
     *rules.ENDPOINTS,
     *campaigns.ENDPOINTS,
     *keys.ENDPOINTS,
+    *allowlist.ENDPOINTS,
     *system.ENDPOINTS,
 )
 

@@ -67,7 +67,7 @@ class Intake:
         severity = check.run("severity", _severity, claim.severity)
         confidence = check.run("confidence", _confidence, claim.confidence)
         observed_at = check.run("timestamp", observation_time, claim.timestamp, now)
-        expires_at = check.run("expiresAt", _expiry, claim.expires_at, now)
+        expires_at = check.run("expiresAt", expiry_time, claim.expires_at, now)
         tlp = check.run("tlp", _tlp, claim.tlp)
         metadata = check.run("metadata", checked_metadata, claim.metadata)
         related = check.run("metadata.relatedTo", _related, claim.metadata.get("relatedTo"))
@@ -190,7 +190,8 @@ def _confidence(number: float | None) -> float | None:
     return number
 
 
-def _expiry(text: str | None, now: int) -> int | None:
+def expiry_time(text: str | None, now: int) -> int | None:
+    """The time something ends (None: never); ValueError when it is no time or has passed."""
     if text is None:
         return None
     time_ms = parse_time(text)

@@ -15,8 +15,8 @@ from threatcloud.domain.metadata import gathered, merge_metadata
 from threatcloud.domain.publication import Withheld
 from threatcloud.domain.report import TRUSTED_ROLES, Report, SightingKind
 from threatcloud.domain.reputation import UNKNOWN_REPUTATION, assess
-from threatcloud.domain.state import BENIGN_CODES, IndicatorState, Status, is_listed, is_shared
-from threatcloud.services.screening import Screened
+from threatcloud.domain.state import ANONYMISED_CODE, BENIGN_CODES, IndicatorState, Status, is_listed, is_shared
+from threatcloud.services.screening import Screened, allowed
 from threatcloud.storage import facts, feeds, indicators
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.names import Names, Reporter
@@ -24,7 +24,6 @@ from threatcloud.storage.rollups import RollupChanges
 
 MAX_TAG_LENGTH: Final = 64
 MAX_ASN_DIGITS: Final = 10
-ANONYMISED_CODE: Final = "anonymised"
 #: Of the ports and techniques of one report: a scan names hundreds, and each would be a row an hour.
 MAX_TRAITS: Final = 10
 
@@ -115,6 +114,7 @@ class Batch:
             free_pk += old is None
             self.subjects[key] = _Subject(key, unique[key], old, pk)
         self._before = facts.evidence_of(tx.db, [state.pk for state in known.values()], names) if known else {}
+        self._allowlist = names.allowlist.current(tx.db)
 
     def report(self, reporter: Reporter, prepared: Prepared) -> None:
         """Folds one report in."""
@@ -167,7 +167,11 @@ class Batch:
 
     def store(self) -> dict[bytes, Recorded]:
         """Concludes every indicator of the batch and writes all that changed; the answer is by id."""
-        recorded = {key: self._conclude(subject) for key, subject in self.subjects.items()}
+        recorded: dict[bytes, Recorded] = {}
+        for key, subject in self.subjects.items():
+            assert subject.screened is not None
+            subject.screened = allowed(self._allowlist, subject.indicator, subject.screened)
+            recorded[key] = self._conclude(subject)
         changed = [item.state for item in recorded.values()]
         for item in recorded.values():
             self._rollups.moved(self.subjects[item.state.id].old, item.state)
@@ -267,6 +271,13 @@ def reassess(tx: Transaction, names: Names, keys: Sequence[bytes]) -> int:
     indicators.update(tx, [new for _, new in moved], names)
     feeds.record_changes(tx, moved, by_time=True)
     return sum((old.reputation, old.status) != (new.reputation, new.status) for old, new in moved)
+
+
+def judged(state: IndicatorState, screened: Screened, evidence: Sequence[Evidence], now: int) -> IndicatorState:
+    """The state that follows from the same evidence under another finding."""
+    subject = _Subject(state.id, state.indicator, state, state.pk)
+    subject.screened = screened
+    return _state_of(subject, tuple(evidence), now)
 
 
 def _as_of(state: IndicatorState, evidence: Sequence[Evidence], now: int) -> IndicatorState:

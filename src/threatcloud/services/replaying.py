@@ -12,8 +12,9 @@ import msgspec
 
 from threatcloud.domain.indicator import Indicator, indicator_key
 from threatcloud.domain.report import DEFAULT_CONFIDENCE, Report, Role, Severity, SightingKind
+from threatcloud.domain.state import ANONYMISED_CODE
 from threatcloud.services.imports import TYPES, ImportRow, screened_of
-from threatcloud.services.recording import ANONYMISED_CODE, Prepared, record_reports
+from threatcloud.services.recording import Prepared, record_reports
 from threatcloud.storage import log_entries
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.names import Names, Reporter

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from threatcloud.domain.allowlist import Allowlist
 from threatcloud.domain.hosts import url_host
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.publication import Guard, Withheld
+from threatcloud.domain.state import LASTING_CODES
 from threatcloud.enrich.attack import AttackCatalog
 from threatcloud.enrich.geo import Locator
 
@@ -48,3 +50,17 @@ def _address_of(indicator: Indicator) -> str | None:
         host = url_host(indicator.value)
         return host.text if host.network else None
     return None
+
+
+def allowed(allowlist: Allowlist, indicator: Indicator, screened: Screened) -> Screened:
+    """The finding that holds under the operator's allowlist.
+
+    Whoever prepares a report or an import does so without it, maybe in another process and long before: it is applied
+    where the state is concluded, by the one writer, to what it is in that very unit. So nothing slips past an entry
+    that is stored in the meantime, and nothing is held back by one that has gone.
+    """
+    if not allowlist or (screened.withheld and screened.withheld.code in LASTING_CODES):
+        return screened
+    if not allowlist.covers(indicator):
+        return screened
+    return screened._replace(withheld=Withheld("allowlist", allowlist.name, "An operator allowed it."), cloud=None)

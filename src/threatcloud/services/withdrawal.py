@@ -16,9 +16,9 @@ from threatcloud.domain.errors import NotFound
 from threatcloud.domain.evidence import Evidence, Listing, add_report
 from threatcloud.domain.metadata import merge_metadata
 from threatcloud.domain.report import TRUSTED_ROLES, Report, SightingKind
-from threatcloud.domain.state import IndicatorState
+from threatcloud.domain.state import ANONYMISED_CODE, IndicatorState
 from threatcloud.services.access import KeyDesk
-from threatcloud.services.recording import ANONYMISED_CODE, Batch, Restated
+from threatcloud.services.recording import Batch, Restated
 from threatcloud.services.removal import clear_leftovers, labels_of, remove, uncount
 from threatcloud.services.retention import Keeping
 from threatcloud.services.screening import Screener

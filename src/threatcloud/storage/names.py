@@ -1,10 +1,11 @@
-"""Small tables kept in memory, since every fact or look-up refers to them: sources, reporters, where networks lie."""
+"""Small tables kept in memory, since every fact or look-up refers to them: sources, reporters, networks, allowlist."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from threatcloud.domain.network_map import NetworkMap
 from threatcloud.domain.report import Role
+from threatcloud.storage.allowlist import CurrentAllowlist
 from threatcloud.storage.driver import Connection, Transaction
 
 #: Lists of sources that are kept decoded: most indicators share a few.
@@ -33,6 +34,7 @@ class Names:
         self._reporter_by_name: dict[str, Reporter] = {}
         #: Networks that are stored, or may have been: more do no harm.
         self.networks = NetworkMap()
+        self.allowlist = CurrentAllowlist()
         self._lists: dict[str, tuple[str, ...]] = {}
         self._texts: dict[tuple[str, ...], str] = {}
 

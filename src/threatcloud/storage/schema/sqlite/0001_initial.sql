@@ -332,6 +332,22 @@ CREATE TABLE leftover (indicator INTEGER PRIMARY KEY, type INTEGER NOT NULL) STR
 -- Reporters whose contributions up to a time are being withdrawn.
 CREATE TABLE withdrawal (reporter INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
 
+-- What the operator never wants published. value: canonical, a zone as '*.example.org'. unsettled: NULL, or what the
+-- stored indicators it covers have yet to be told: 'added' (it is in effect), 'removed' (it no longer is).
+CREATE TABLE allowlist (
+  pk INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  type INTEGER NOT NULL,
+  value TEXT NOT NULL,
+  note TEXT,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  expires_at INTEGER,
+  unsettled TEXT
+) STRICT;
+CREATE INDEX allowlist_by_expiry ON allowlist (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX allowlist_unsettled ON allowlist (pk) WHERE unsettled IS NOT NULL;
+
 CREATE TABLE agent (
   id TEXT PRIMARY KEY,
   hostname TEXT,
