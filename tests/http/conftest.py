@@ -150,13 +150,18 @@ def _settings(folder: Path, changes: Mapping[str, str]) -> Settings:
     return load_settings(flags={}, environ=environ, folder=folder)
 
 
+def serve_in(folder: Path, changes: Mapping[str, str]) -> LiveServer:
+    """A running server over a folder with changed settings; the caller stops it."""
+    return LiveServer(_settings(folder, changes))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """``start(TC_PUBLIC_READ="true")`` starts a server with changed settings; the folder is the same each time."""
     running: list[LiveServer] = []
 
     def start_one(**changes: str) -> LiveServer:
-        running.append(LiveServer(_settings(tmp_path, changes)))
+        running.append(serve_in(tmp_path, changes))
         return running[-1]
 
     yield start_one
@@ -167,7 +172,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One server for all cheap tests of a module; each uses values of its own."""
-    live = LiveServer(_settings(tmp_path_factory.mktemp("server"), {}))
+    live = serve_in(tmp_path_factory.mktemp("server"), {})
     yield live
     live.stop()
 
