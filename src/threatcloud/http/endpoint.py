@@ -88,7 +88,8 @@ class Endpoint:
     """One route. ``answer`` is the type of ``data``; ``collection`` says that it is a page of them.
 
     ``media`` names what it answers with when that is not the JSON envelope. ``documented_body`` stands in the
-    documentation for a body whose items are decoded one by one; ``also`` names the shapes of other good answers.
+    documentation for a body whose items are decoded one by one (several: any of them); ``also`` names the shapes of
+    other good answers. ``params`` and ``headers`` describe segments and headers, ``patterns`` what some must match.
     A body that is none and does not have ``own_key`` may be the first of ``others`` that it looks like.
     """
 
@@ -101,7 +102,7 @@ class Endpoint:
     description: str = ""
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None
-    documented_body: type[msgspec.Struct] | None = None
+    documented_body: type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | None = None
     own_key: str = ""
     others: tuple[OtherBody, ...] = ()
     answer: Any = None
@@ -111,6 +112,7 @@ class Endpoint:
     tag: str = ""
     errors: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
     example: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     also: Mapping[int, Any] = field(default_factory=dict)

@@ -36,7 +36,7 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     max_reputation: Annotated[int, Meta(ge=0, le=100, description="the same by its right name")] | None = None
     category: CategoryWord | None = None
     hosts: Annotated[bool, Meta(description="leave networks out")] = False
-    format: Annotated[str, Meta(max_length=64, description=f"one of {', '.join(FORMATS)}")] = "plain"
+    format: Annotated[str, Meta(max_length=64, extra_json_schema={"enum": list(FORMATS)})] = "plain"
     since: Annotated[str, Meta(max_length=64, description="a version (X-Feed-Version): only what changed")] | None = (
         None
     )

@@ -197,6 +197,7 @@ ENDPOINTS: Final = (
         rate=RateClass.READ,
         handler=private_range,
         params={"prefix": "four hexadecimal digits"},
+        patterns={"prefix": rf"^[0-9A-Fa-f]{{{RANGE_PREFIX_DIGITS}}}$"},
         media=TEXT,
         tag="Indicators",
     ),

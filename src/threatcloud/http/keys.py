@@ -7,11 +7,12 @@ from msgspec import Meta
 
 from threatcloud.domain.access import DEFAULT_SCOPES, KeyInfo, Scope, parse_role
 from threatcloud.domain.errors import invalid
+from threatcloud.domain.report import KEY_ROLES
 from threatcloud.domain.times import iso
 from threatcloud.http import wire
 from threatcloud.http.answer import Answer, ok, time_or_none
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
-from threatcloud.http.parameters import read_since
+from threatcloud.http.parameters import DATE_TIME, read_since
 from threatcloud.services.access import DEFAULT_OVERLAP_HOURS, NewKey
 
 
@@ -20,8 +21,10 @@ class KeyBody(msgspec.Struct, rename="camel"):
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     scopes: Annotated[list[Scope], Meta(min_length=1, description="default read, write, audit")] | None = None
-    role: Annotated[str, Meta(description="operator, agent, honeypot or community")] = "operator"
-    expires_at: str | None = None
+    role: Annotated[str, Meta(extra_json_schema={"enum": list(KEY_ROLES)})] = "operator"
+    expires_at: Annotated[str, Meta(description="in the future; default never", extra_json_schema=DATE_TIME)] | None = (
+        None
+    )
     org: (
         Annotated[
             str, Meta(min_length=1, max_length=64, description="the organisation it is given to; campaigns count")
@@ -45,8 +48,8 @@ class KeyShape(wire.Shape):
     scopes: list[str]
     role: str
     created_at: wire.Time | None
-    expires_at: str | None
-    revoked_at: str | None
+    expires_at: wire.Time | None
+    revoked_at: wire.Time | None
     status: str
     org: str | None
 

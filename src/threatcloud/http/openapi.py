@@ -1,5 +1,6 @@
 """OpenAPI 3.1, made from the endpoint declarations: what is decoded, checked and answered is what is documented."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,11 +15,16 @@ _REF: Final = "#/components/schemas/{name}"
 _BODY_ERRORS: Final = ("too_large", "unsupported_media_type")
 _ALWAYS: Final = ("invalid", "uri_too_long", "internal")
 _REASONS: Final = {200: "OK", 201: "Created", 304: "Not modified"}
-_RATE_HEADERS: Final = {
-    "RateLimit-Limit": "requests a minute",
-    "RateLimit-Remaining": "requests left now",
-    "RateLimit-Reset": "seconds until all of them are back",
+_HEADERS: Final = {
+    "X-Request-Id": ("string", "names this request in the log"),
+    "RateLimit-Limit": ("integer", "requests a minute"),
+    "RateLimit-Remaining": ("integer", "requests left now"),
+    "RateLimit-Reset": ("integer", "seconds until all of them are back"),
+    "Retry-After": ("integer", "seconds to wait, at least 1"),
+    "WWW-Authenticate": ("string", "`Bearer`"),
 }
+_RATE_HEADERS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+_HEADERS_OF: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
 @lru_cache(maxsize=4)
@@ -48,6 +54,10 @@ def document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
+            "headers": {
+                name: {"description": text, "required": True, "schema": {"type": kind}}
+                for name, (kind, text) in _HEADERS.items()
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
                 "basic": {
@@ -65,12 +75,19 @@ def _shapes(endpoints: tuple[Endpoint, ...]) -> list[Any]:
     for endpoint in endpoints:
         shapes += [
             endpoint.query,
-            endpoint.documented_body or endpoint.body,
+            *_bodies(endpoint),
             endpoint.answer,
             *endpoint.also.values(),
-            *(shape for other in endpoint.others for shape in (other.documented, other.answer)),
+            *(other.answer for other in endpoint.others),
         ]
     return list({repr(shape): shape for shape in shapes if shape is not None and not isinstance(shape, str)}.values())
+
+
+def _bodies(endpoint: Endpoint) -> tuple[Any, ...]:
+    """The types a body may have, as documented."""
+    documented = endpoint.documented_body or endpoint.body
+    own = documented if isinstance(documented, tuple) else (documented,)
+    return (*own, *(other.documented for other in endpoint.others))
 
 
 def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +101,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str
     if endpoint.description:
         operation["description"] = endpoint.description
     if endpoint.body is not None:
-        bodies = [endpoint.documented_body or endpoint.body, *(other.documented for other in endpoint.others)]
-        content: dict[str, Any] = {"schema": _any_of(bodies, schemas)}
+        content: dict[str, Any] = {"schema": _any_of(_bodies(endpoint), schemas)}
         if endpoint.example is not None:
             content["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": {JSON: content}}
@@ -104,7 +120,7 @@ def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
 
 def _parameters(endpoint: Endpoint, components: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "description": text, "schema": _text(endpoint, name)}
         for name, text in endpoint.params.items()
     ]
     query = components.get(endpoint.query.__name__, {})
@@ -116,10 +132,15 @@ def _parameters(endpoint: Endpoint, components: dict[str, Any]) -> list[dict[str
             parameter["description"] = description
         found.append({**parameter, "schema": schema})
     found += [
-        {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+        {"name": name, "in": "header", "required": False, "description": text, "schema": _text(endpoint, name)}
         for name, text in endpoint.headers.items()
     ]
     return found
+
+
+def _text(endpoint: Endpoint, name: str) -> dict[str, Any]:
+    pattern = endpoint.patterns.get(name)
+    return {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
 
 
 def _inner_description(schema: dict[str, Any]) -> str | None:
@@ -127,13 +148,14 @@ def _inner_description(schema: dict[str, Any]) -> str | None:
 
 
 def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
-    responses = {str(endpoint.status): _good(endpoint.status, _content(endpoint, schemas))}
+    headers = _headers("X-Request-Id", *(_RATE_HEADERS if endpoint.rate is not RateClass.NONE else ()))
+    responses = {str(endpoint.status): _good(endpoint.status, _content(endpoint, schemas), headers)}
     for status, shape in endpoint.also.items():
         content = None if isinstance(shape, str) else {JSON: {"schema": _enveloped(schemas[repr(shape)])}}
-        responses[str(status)] = _good(status, content)
+        responses[str(status)] = _good(status, content, headers)
     for code in _error_codes(endpoint):
         status, meaning = MEANING[code]
-        known = responses.setdefault(str(status), _bad(schemas))
+        known = responses.setdefault(str(status), _bad(status, schemas))
         known["description"] = " ".join(filter(None, [known.get("description"), f"`{code}`: {meaning}"]))
         if str(status) in responses and status == 404 and endpoint.also.get(404):
             envelope = known["content"][JSON]["schema"]
@@ -154,7 +176,7 @@ def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     return {JSON: {"schema": envelope}}
 
 
-def _any_of(shapes: list[Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _any_of(shapes: Iterable[Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """The schema of a value that has one of the shapes; None is no shape."""
     found = [schemas[name] for name in dict.fromkeys(repr(shape) for shape in shapes if shape is not None)]
     return found[0] if len(found) == 1 else {"anyOf": found}
@@ -168,18 +190,21 @@ def _enveloped(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _good(status: int, content: dict[str, Any] | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": _REASONS.get(status, "")}
+def _good(status: int, content: dict[str, Any] | None, headers: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": _REASONS.get(status, ""), "headers": headers}
     if content:
         answer["content"] = content
-    answer["headers"] = {
-        name: {"description": text, "schema": {"type": "integer"}} for name, text in _RATE_HEADERS.items()
-    } | {"X-Request-Id": {"description": "names this request in the log", "schema": {"type": "string"}}}
     return answer
 
 
-def _bad(schemas: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {JSON: {"schema": schemas[repr(Failure)]}}}
+def _bad(status: int, schemas: dict[str, Any]) -> dict[str, Any]:
+    headers = _headers("X-Request-Id", *_HEADERS_OF.get(status, ()))
+    return {"content": {JSON: {"schema": schemas[repr(Failure)]}}, "headers": headers}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    """Headers that such an answer always has."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _error_codes(endpoint: Endpoint) -> list[str]:

@@ -15,8 +15,16 @@ Limit200 = Annotated[int, Meta(ge=1, le=200, description="items a page")]
 Cursor = Annotated[
     str, Meta(min_length=1, max_length=200, description="the nextCursor of the page before; page is not used then")
 ]
+#: What the documentation says of a time that is sent; more spellings of ISO 8601 are understood (no offset: UTC).
+DATE_TIME: Final = {"format": "date-time"}
 Since = Annotated[
-    str, Meta(max_length=64, description="ISO 8601 time, inclusive", examples=["2026-03-07T08:15:00.000Z"])
+    str,
+    Meta(
+        max_length=64,
+        description="ISO 8601 time, inclusive",
+        examples=["2026-03-07T08:15:00.000Z"],
+        extra_json_schema=DATE_TIME,
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ from threatcloud.domain.times import iso
 from threatcloud.http import wire
 from threatcloud.http.answer import Answer, collection, ok, time_or_none
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, problem_of, wants_of
-from threatcloud.http.parameters import Cursor, Limit200, PageNumber, Since, read_since
+from threatcloud.http.parameters import DATE_TIME, Cursor, Limit200, PageNumber, Since, read_since
 from threatcloud.services.rules import MAX_RULES, RuleClaim
 from threatcloud.storage.rules import StoredRule
 
@@ -22,10 +22,15 @@ _CONTENT_NOTE: Final = "a YAML mapping of at most 64 KiB and 32 levels, without 
 class RuleItem(msgspec.Struct, rename="camel"):
     """A rule to be stored."""
 
-    rule_id: Annotated[str, Meta(description=f"matches {ID_PATTERN}", examples=["ATR-2026-00001"])]
-    rule_content: Annotated[str, Meta(description=_CONTENT_NOTE)]
-    source: Annotated[str, Meta(description=f"matches {SOURCE_PATTERN}", examples=["atr"])]
-    published_at: Annotated[str, Meta(description="when its author published it; kept as authoredAt")] | None = None
+    rule_id: Annotated[str, Meta(examples=["ATR-2026-00001"], extra_json_schema={"pattern": ID_PATTERN})]
+    rule_content: Annotated[str, Meta(description=_CONTENT_NOTE, extra_json_schema={"minLength": 1})]
+    source: Annotated[str, Meta(examples=["atr"], extra_json_schema={"pattern": SOURCE_PATTERN})]
+    published_at: (
+        Annotated[
+            str, Meta(description="when its author published it; kept as authoredAt", extra_json_schema=DATE_TIME)
+        ]
+        | None
+    ) = None
 
 
 class RulesBody(msgspec.Struct, rename="camel"):
@@ -35,14 +40,10 @@ class RulesBody(msgspec.Struct, rename="camel"):
     rule_id: msgspec.Raw | UnsetType = UNSET
 
 
-class RulesBodyShape(msgspec.Struct, rename="camel"):
-    """One rule by its fields, or 1 to 100 of them as ``rules``."""
+class RuleBatch(msgspec.Struct):
+    """1 to 100 rules."""
 
-    rules: Annotated[list[RuleItem], Meta(min_length=1, max_length=MAX_RULES)] | UnsetType = UNSET
-    rule_id: str | UnsetType = UNSET
-    rule_content: str | UnsetType = UNSET
-    source: str | UnsetType = UNSET
-    published_at: str | UnsetType | None = UNSET
+    rules: Annotated[list[RuleItem], Meta(min_length=1, max_length=MAX_RULES)]
 
 
 class RulesQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,7 +67,7 @@ class RuleShape(wire.Shape):
     rule_id: str
     rule_content: str
     published_at: wire.Time
-    authored_at: str | None
+    authored_at: wire.Time | None
     source: str
 
 
@@ -161,7 +162,7 @@ ENDPOINTS: Final = (
         rate=RateClass.WRITE,
         handler=add_rules,
         body=RulesBody,
-        documented_body=RulesBodyShape,
+        documented_body=(RuleItem, RuleBatch),
         answer=StoredRulesShape,
         status=201,
         errors=("busy",),

@@ -11,9 +11,10 @@ from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass, problem_of, wants_of
 from threatcloud.http.errors import ErrorDetail
+from threatcloud.http.parameters import DATE_TIME
 from threatcloud.http.wire import CategoryWord, SeverityWord, Shape, TypeWord
 from threatcloud.services.agent_uploads import MAX_EVENTS, AgentEvent, TrapSummary, claim_of_event
-from threatcloud.services.intake import Claim
+from threatcloud.services.intake import TLP_LABELS, Claim
 from threatcloud.services.reporting import MAX_BATCH, OWN_WORDING, Retry, Wording
 
 T = TypeVar("T")
@@ -37,9 +38,11 @@ class ThreatItem(msgspec.Struct, rename="camel"):
     severity: SeverityWord | None = None
     confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
     metadata: Annotated[dict[str, Any], Meta(description="at most 16 KiB and 8 levels")] | None = None
-    timestamp: Annotated[str, Meta(description="when it was observed; default now")] | None = None
-    expires_at: str | None = None
-    tlp: str | None = None
+    timestamp: (
+        Annotated[str, Meta(description="when it was observed; default now", extra_json_schema=DATE_TIME)] | None
+    ) = None
+    expires_at: Annotated[str, Meta(description="in the future", extra_json_schema=DATE_TIME)] | None = None
+    tlp: Annotated[str, Meta(extra_json_schema={"enum": list(TLP_LABELS)})] | None = None
 
 
 class ThreatBatch(msgspec.Struct):
@@ -82,6 +85,8 @@ class SubmittedShape(Shape, omit_defaults=True):
     rejected: list[ErrorDetail] | None = None
 
 
+#: 1 to 255 printable characters of Latin-1, as a header value carries them: spaces only within.
+_PRINTABLE: Final = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]{0,253}[!-~¡-¬®-ÿ])?$"
 _decode_item: Final = msgspec.json.Decoder(ThreatItem).decode
 _decode_event: Final = msgspec.json.Decoder(AgentEvent).decode
 _WANTS: Final = wants_of(ThreatItem) | wants_of(AgentEvent) | wants_of(TrapSummary)
@@ -178,6 +183,7 @@ ENDPOINTS: Final = (
         headers={
             "Idempotency-Key": "1 to 255 printable characters; the same key and body within 24 h is answered again"
         },
+        patterns={"Idempotency-Key": _PRINTABLE},
         example={
             "threats": [
                 {

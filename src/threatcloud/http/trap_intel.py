@@ -8,6 +8,7 @@ from msgspec import Meta
 from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass
+from threatcloud.http.parameters import DATE_TIME
 from threatcloud.http.threats import SealedBody, SubmittedShape, decoded, refuse_sealed, submit
 from threatcloud.http.wire import Shape
 from threatcloud.services.agent_uploads import MAX_SUMMARIES, TrapSummary, claim_of_summary
@@ -31,7 +32,7 @@ class InteractionItem(msgspec.Struct):
     ``download`` and ``fetch`` are read, too: a URL.
     """
 
-    timestamp: str
+    timestamp: Annotated[str, Meta(extra_json_schema=DATE_TIME)]
     action: Annotated[str, Meta(min_length=1, max_length=64)]
     data: Annotated[Any, Meta(description="a text, or an object with the `command` or `url`")] = None
 
@@ -52,7 +53,8 @@ class TrapBody(msgspec.Struct, rename="camel"):
     interactions: Annotated[list[InteractionItem], Meta(min_length=1, max_length=MAX_INTERACTIONS)]
     credentials: Annotated[list[Credential], Meta(max_length=MAX_CREDENTIALS)] = []
     payloads: Annotated[
-        list[Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_PAYLOADS, description="SHA-256 digests")
+        list[Annotated[str, Meta(max_length=128, extra_json_schema={"pattern": "^[0-9A-Fa-f]{64}$"})]],
+        Meta(max_length=MAX_PAYLOADS, description="SHA-256 digests"),
     ] = []
     session_id: (
         Annotated[

@@ -21,7 +21,14 @@ TypeWord = Literal["ip", "domain", "hash", "url", "email", "cve"]
 CategoryWord = Literal["malware", "botnet", "phishing", "bruteforce", "scanner", "exploit", "c2"]
 SeverityWord = Literal["low", "medium", "high", "critical"]
 Reputation = Annotated[int, Meta(ge=0, le=100)]
-Time = Annotated[str, Meta(description="ISO 8601, UTC, milliseconds", examples=["2026-03-07T08:15:00.000Z"])]
+Time = Annotated[
+    str,
+    Meta(
+        description="ISO 8601, UTC, milliseconds",
+        examples=["2026-03-07T08:15:00.000Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 assert CategoryWord.__args__ == CATEGORIES  # type: ignore[attr-defined]
 
@@ -115,7 +122,7 @@ class IocDetail(Shape):
     first_seen: Time
     last_seen: Time
     updated_at: Time
-    expires_at: str | None
+    expires_at: Time | None
     status: Literal["active", "expired", "whitelisted"]
     tlp: str | None
     tags: list[str]

@@ -144,7 +144,8 @@ def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH:
             raise ValueError(f"tags must be texts of 1 to {MAX_TAG_LENGTH} characters")
     for name in ("ports", "port"):
-        _check_ports(name, checked.get(name))
+        if checked.get(name) is not None:
+            checked[name] = _ports(name, checked[name])
     return checked
 
 
@@ -158,12 +159,19 @@ def _techniques(name: str, value: Any) -> list[str]:
     return found
 
 
-def _check_ports(name: str, value: Any) -> None:
-    for port in value if isinstance(value, list) else [value]:
-        if port is None:
-            continue
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
-            raise ValueError(f"{name} must be whole numbers from 0 to 65535")
+def _ports(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_port(name, item) for item in value if item is not None]
+    return _port(name, value)
+
+
+def _port(name: str, value: Any) -> int:
+    """The number as an integer: JSON has one kind of number, and 22.0 is a way to write 22 (RFC 8259 section 6)."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65_535:
+        raise ValueError(f"{name} must be whole numbers from 0 to 65535")
+    return value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
