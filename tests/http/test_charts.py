@@ -26,6 +26,17 @@ def test_an_empty_store_has_empty_charts(start: Start) -> None:
     assert chart(api, "mitre-heatmap") == {"period": "30d", "techniques": [], "tactics": {}}
 
 
+def test_what_was_erased_leaves_no_technique_behind(start: Start) -> None:
+    api = start().client()
+    address = fresh_ip()
+    api.report(item(address, metadata={"mitreId": "T1110"}))
+    assert chart(api, "mitre-heatmap")["tactics"] == {"Credential Access": 1}
+
+    ok(api.delete(f"/api/iocs/{address}"))
+
+    assert chart(api, "mitre-heatmap") == {"period": "30d", "techniques": [], "tactics": {}}
+
+
 def test_charts_of_some_reports(start: Start) -> None:
     api = start().client()
     address, name = fresh_ip(), fresh_domain()

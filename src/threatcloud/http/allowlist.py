@@ -12,7 +12,7 @@ from threatcloud.domain.times import iso
 from threatcloud.http import wire
 from threatcloud.http.answer import Answer, collection, ok, time_or_none
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, problem_of, wants_of
-from threatcloud.http.parameters import Cursor, Limit200, PageNumber
+from threatcloud.http.parameters import DATE_TIME, Cursor, Limit200, PageNumber
 from threatcloud.services.allowing import MAX_BATCH, MAX_NOTE, AllowClaim
 from threatcloud.storage.allowlist import StoredEntry
 
@@ -24,7 +24,9 @@ class AllowItem(msgspec.Struct, rename="camel"):
 
     value: Annotated[str, Meta(description=_VALUE_NOTE, examples=["198.51.100.0/24", "*.example.org"])]
     note: Annotated[str, Meta(max_length=MAX_NOTE)] | None = None
-    expires_at: Annotated[str, Meta(description="ISO 8601 time after which it is taken off")] | None = None
+    expires_at: (
+        Annotated[str, Meta(description="when it is taken off; default never", extra_json_schema=DATE_TIME)] | None
+    ) = None
 
 
 class AllowBody(msgspec.Struct, rename="camel"):
@@ -34,13 +36,10 @@ class AllowBody(msgspec.Struct, rename="camel"):
     value: msgspec.Raw | UnsetType = UNSET
 
 
-class AllowBodyShape(msgspec.Struct, rename="camel"):
-    """One entry by its fields, or 1 to 100 of them as ``entries``."""
+class AllowBatch(msgspec.Struct):
+    """1 to 100 entries."""
 
-    entries: Annotated[list[AllowItem], Meta(min_length=1, max_length=MAX_BATCH)] | UnsetType = UNSET
-    value: str | UnsetType = UNSET
-    note: str | UnsetType | None = UNSET
-    expires_at: str | UnsetType | None = UNSET
+    entries: Annotated[list[AllowItem], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class AllowlistQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,7 +60,7 @@ class EntryShape(wire.Shape):
     note: str | None
     created_at: wire.Time
     created_by: str
-    expires_at: str | None
+    expires_at: wire.Time | None
 
 
 class AllowedShape(EntryShape):
@@ -161,7 +160,7 @@ ENDPOINTS: Final = (
         rate=RateClass.WRITE,
         handler=add_allowed,
         body=AllowBody,
-        documented_body=AllowBodyShape,
+        documented_body=(AllowItem, AllowBatch),
         answer=AllowedShapes,
         status=201,
         errors=("conflict", "busy"),

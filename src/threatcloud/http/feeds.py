@@ -143,7 +143,7 @@ class FeedState(wire.Shape):
     name: str
     state: Literal["current", "held"]
     entries: int
-    held_since: str | None
+    held_since: wire.Time | None
     would_have: int | None
 
 

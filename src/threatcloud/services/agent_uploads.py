@@ -24,6 +24,7 @@ EVENT_SOURCE: Final = "guard-agent"
 _MAX_WORDS: Final = 100
 
 Word = Annotated[str, Meta(max_length=256)]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Address = Annotated[str, Meta(min_length=1, max_length=64, description="whole, or anonymised as a.b.0.0")]
 
 
@@ -32,7 +33,7 @@ class AgentEvent(msgspec.Struct):
 
     address: Address = field(name="attackSourceIP")
     attack_type: Word = field(name="attackType")
-    timestamp: str
+    timestamp: Time
     technique: Word | None = field(name="mitreTechnique", default=None)
     sigma_rule: Word | None = field(name="sigmaRuleMatched", default=None)
     region: Word | None = None
@@ -43,7 +44,7 @@ class TopCredential(msgspec.Struct):
     """A user name that was tried, and how often."""
 
     username: Word
-    count: Annotated[int, Meta(ge=0, le=MAX_COUNT)] = 1
+    count: Annotated[float, Meta(ge=0, le=MAX_COUNT, multiple_of=1)] = 1  # 5.0 is a way to write 5
 
 
 class TrapSummary(msgspec.Struct):
@@ -51,7 +52,7 @@ class TrapSummary(msgspec.Struct):
 
     address: Address = field(name="sourceIP")
     attack_type: Word = field(name="attackType")
-    timestamp: str
+    timestamp: Time
     service: Word | None = field(name="serviceType", default=None)
     techniques: Annotated[list[Word], Meta(max_length=_MAX_WORDS)] | None = field(name="mitreTechniques", default=None)
     skill_level: Word | None = field(name="skillLevel", default=None)
@@ -130,7 +131,7 @@ def claim_of_summary(summary: TrapSummary) -> Claim | list[Problem]:
     if summary.credentials:
         names = dict.fromkeys(item.username[:USERNAME_CHARS] for item in summary.credentials)
         metadata["usernames"] = list(names)[:MAX_KEPT_CREDENTIALS]
-    counted = sum(item.count for item in summary.credentials or ())
+    counted = sum(int(item.count) for item in summary.credentials or ())
     metadata["attempts"] = min(max(1, counted), MAX_COUNT)
     severity = "medium" if category in {None, "scanner"} else "high"
     return _wrong("mitreTechniques", techniques) or Claim(

@@ -160,14 +160,13 @@ class Charts:
             technique = attack.resolve(id_)
             counts[technique.id if technique else id_] += count
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        tactics: Counter[str] = Counter()
-        for id_, count in ranked:
-            tactic = attack.primary_tactic(id_)
-            if tactic is not None:
-                tactics[tactic] += count
         most = ranked[0][1] if ranked else 0
-        shown = [
+        found = [
             TechniqueCount(id_, attack.name(id_) or id_, attack.primary_tactic(id_), count, intensity(count, most))
-            for id_, count in ranked[:MAX_TECHNIQUES]
+            for id_, count in ranked
         ]
-        return Heatmap(shown, dict(tactics.most_common()))
+        tactics: Counter[str] = Counter()
+        for item in found:
+            if item.tactic is not None:
+                tactics[item.tactic] += item.sightings
+        return Heatmap(found[:MAX_TECHNIQUES], dict(tactics.most_common()))

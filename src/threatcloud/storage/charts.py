@@ -49,7 +49,8 @@ def by_country(db: Connection, hour: int, kind: IndicatorType | None) -> dict[st
 def by_technique(db: Connection, hour: int) -> list[tuple[str, int]]:
     """Sightings from an hour on by technique id as reported, in the order of the ids."""
     rows = db.rows(
-        "SELECT technique, sum(sightings) FROM rollup_technique WHERE hour >= ? GROUP BY technique ORDER BY technique",
+        "SELECT technique, sum(sightings) FROM rollup_technique WHERE hour >= ? GROUP BY technique "
+        "HAVING sum(sightings) > 0 ORDER BY technique",
         (hour,),
     )
     return [(technique, count) for technique, count in rows]
