@@ -94,3 +94,16 @@ class Busy(DomainError):
 def invalid(field: str, reason: str) -> InvalidInput:
     """The error for one bad field, its sentence made of both."""
     return InvalidInput(f"{field}: {reason}", [Problem(field, reason)])
+
+
+def invalid_all(problems: Sequence[Problem]) -> InvalidInput:
+    """The error for the bad fields of one input: its sentence tells the first three, ``problems`` keeps all."""
+    return InvalidInput("; ".join(f"{item.field} {item.reason}" for item in problems[:3]), problems)
+
+
+def invalid_items(problems: Sequence[Problem], received: int, noun: str = "items") -> InvalidInput:
+    """The error for a batch of ``received`` items none of which is stored: its sentence tells the first problem."""
+    bad = len({problem.position for problem in problems})
+    first = problems[0]
+    text = f"{bad} of {received} {noun} cannot be stored; the first: item {first.position}, {first.field}"
+    return InvalidInput(f"{text}: {first.reason}", problems)

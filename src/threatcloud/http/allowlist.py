@@ -11,7 +11,7 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import iso
 from threatcloud.http import wire
 from threatcloud.http.answer import Answer, collection, ok, time_or_none
-from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, problem_of, wants_of
+from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, decoded, wants_of
 from threatcloud.http.parameters import DATE_TIME, Cursor, Limit200, PageNumber
 from threatcloud.services.allowing import MAX_BATCH, MAX_NOTE, AllowClaim
 from threatcloud.storage.allowlist import StoredEntry
@@ -86,14 +86,10 @@ _WANTS: Final = wants_of(AllowItem)
 
 
 def _claim(raw: msgspec.Raw | bytes) -> AllowClaim | list[Problem]:
-    try:
-        item = _decode_item(raw)
-    except msgspec.ValidationError as error:
-        return [problem_of(error, _WANTS)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return [Problem("body", f"is not valid JSON: {error}")]
-    except RecursionError:
-        return [Problem("body", "is nested too deep")]
+    return decoded(raw, _decode_item, _claim_of, _WANTS)
+
+
+def _claim_of(item: AllowItem) -> AllowClaim:
     return AllowClaim(item.value, item.note, item.expires_at)
 
 

@@ -4,20 +4,23 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import inspect
 
 from threatcloud.domain.access import Caller
-from threatcloud.domain.errors import InvalidInput, Problem
+from threatcloud.domain.errors import Problem, invalid_all
 from threatcloud.http.answer import JSON, Answer
 
 if TYPE_CHECKING:
     from threatcloud.http.context import Services
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+
+T = TypeVar("T")
+C = TypeVar("C")
 
 
 class Access(StrEnum):
@@ -142,7 +145,7 @@ class QueryReader:
         try:
             pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
-            raise _invalid([Problem("query", "is not a well-formed, UTF-8 percent-encoded query string")]) from None
+            raise invalid_all([Problem("query", "is not a well-formed, UTF-8 percent-encoded query string")]) from None
         for name, value in pairs:
             if name not in self._names:
                 problems.append(
@@ -152,15 +155,15 @@ class QueryReader:
                 problems.append(Problem(name, "is given twice"))
             values[name] = value
         if problems:
-            raise _invalid(problems)
+            raise invalid_all(problems)
         try:
             found = msgspec.convert(values, self._type, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid([problem_of(error, self._wants)]) from None
+            raise invalid_all([problem_of(error, self._wants)]) from None
         # To msgspec the word "null" is None where that is allowed: a filter would silently be none.
         nulls = [name for name in values if getattr(found, self._names[name]) is None]
         if nulls:
-            raise _invalid([Problem(name, f"must be {self._wants.get(name, 'a value')}") for name in nulls])
+            raise invalid_all([Problem(name, f"must be {self._wants.get(name, 'a value')}") for name in nulls])
         return found
 
 
@@ -181,10 +184,10 @@ class BodyReader:
             other = self._other(raw)
             if other is not None:
                 return other.read(raw)
-            raise _invalid([problem_of(error, self._wants)]) from None
+            raise invalid_all([problem_of(error, self._wants)]) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             reason = "is nested too deep" if isinstance(error, RecursionError) else f"is not valid JSON: {error}"
-            raise _invalid([Problem("body", reason)]) from None
+            raise invalid_all([Problem("body", reason)]) from None
 
     def _other(self, raw: bytes) -> "BodyReader | None":
         """The reader of the shape that the body has by its own keys."""
@@ -199,10 +202,6 @@ class BodyReader:
 
 
 _decode_keys: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
-
-
-def _invalid(problems: list[Problem]) -> InvalidInput:
-    return InvalidInput("; ".join(f"{problem.field} {problem.reason}" for problem in problems[:3]), problems)
 
 
 _AT: Final = re.compile(r" - at `(?:key in )?`?\$\.?([^`]*)`$")
@@ -267,3 +266,20 @@ def _bounds(low: float | None, high: float | None) -> str:
     if low is not None:
         return f" of at least {low}"
     return f" of at most {high}" if high is not None else ""
+
+
+def decoded(
+    raw: msgspec.Raw | bytes,
+    decode: Callable[[msgspec.Raw | bytes], T],
+    claim_of: Callable[[T], C | list[Problem]],
+    wants: Mapping[str, str],
+) -> C | list[Problem]:
+    """The claim of one item of a batch, or what is wrong with the item."""
+    try:
+        return claim_of(decode(raw))
+    except msgspec.ValidationError as error:
+        return [problem_of(error, wants)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return [Problem("body", f"is not valid JSON: {error}")]
+    except RecursionError:
+        return [Problem("body", "is nested too deep")]

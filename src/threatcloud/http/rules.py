@@ -11,7 +11,7 @@ from threatcloud.domain.rule import ID_PATTERN
 from threatcloud.domain.times import iso
 from threatcloud.http import wire
 from threatcloud.http.answer import Answer, collection, ok, time_or_none
-from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, problem_of, wants_of
+from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass, decoded, wants_of
 from threatcloud.http.parameters import DATE_TIME, Cursor, Limit200, PageNumber, Since, read_since
 from threatcloud.services.rules import MAX_RULES, RuleClaim
 from threatcloud.storage.rules import StoredRule
@@ -85,14 +85,10 @@ _WANTS: Final = wants_of(RuleItem)
 
 
 def _claim(raw: msgspec.Raw | bytes) -> RuleClaim | list[Problem]:
-    try:
-        item = _decode_item(raw)
-    except msgspec.ValidationError as error:
-        return [problem_of(error, _WANTS)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return [Problem("body", f"is not valid JSON: {error}")]
-    except RecursionError:
-        return [Problem("body", "is nested too deep")]
+    return decoded(raw, _decode_item, _claim_of, _WANTS)
+
+
+def _claim_of(item: RuleItem) -> RuleClaim:
     return RuleClaim(item.rule_id, item.rule_content, item.source, item.published_at)
 
 

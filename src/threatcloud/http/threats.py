@@ -1,7 +1,6 @@
 """``POST /api/threats``: reports in."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -9,15 +8,13 @@ from msgspec import Meta
 from threatcloud.domain.errors import InvalidInput, Problem
 from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
-from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass, problem_of, wants_of
+from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass, decoded, wants_of
 from threatcloud.http.errors import ErrorDetail
 from threatcloud.http.parameters import DATE_TIME
 from threatcloud.http.wire import CategoryWord, SeverityWord, Shape, TypeWord
-from threatcloud.services.agent_uploads import MAX_EVENTS, AgentEvent, TrapSummary, claim_of_event
+from threatcloud.services.agent_uploads import MAX_EVENTS, AgentEvent, claim_of_event
 from threatcloud.services.intake import TLP_LABELS, Claim
 from threatcloud.services.reporting import MAX_BATCH, OWN_WORDING, Retry, Wording
-
-T = TypeVar("T")
 
 
 class ThreatQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,25 +86,11 @@ class SubmittedShape(Shape, omit_defaults=True):
 _PRINTABLE: Final = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]{0,253}[!-~¡-¬®-ÿ])?$"
 _decode_item: Final = msgspec.json.Decoder(ThreatItem).decode
 _decode_event: Final = msgspec.json.Decoder(AgentEvent).decode
-_WANTS: Final = wants_of(ThreatItem) | wants_of(AgentEvent) | wants_of(TrapSummary)
-
-
-def decoded(
-    raw: msgspec.Raw, decode: Callable[[msgspec.Raw], T], claim_of: Callable[[T], Claim | list[Problem]]
-) -> Claim | list[Problem]:
-    """The claim of one item of a batch, or what is wrong with the item."""
-    try:
-        return claim_of(decode(raw))
-    except msgspec.ValidationError as error:
-        return [problem_of(error, _WANTS)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return [Problem("body", f"is not valid JSON: {error}")]
-    except RecursionError:
-        return [Problem("metadata", "is nested too deep")]
+_WANTS: Final = wants_of(ThreatItem) | wants_of(AgentEvent)
 
 
 def _claim(raw: msgspec.Raw) -> Claim | list[Problem]:
-    return decoded(raw, _decode_item, _claim_of)
+    return decoded(raw, _decode_item, _claim_of, _WANTS)
 
 
 def _claim_of(item: ThreatItem) -> Claim:
@@ -140,7 +123,7 @@ async def report(call: Call) -> Answer:
     if isinstance(body, AgentEvent):
         return await submit(call, [claim_of_event(body)], Wording({"value": "attackSourceIP"}))
     refuse_sealed(body)
-    claims = [decoded(raw, _decode_event, claim_of_event) for raw in body.events]
+    claims = [decoded(raw, _decode_event, claim_of_event, _WANTS) for raw in body.events]
     return await submit(call, claims, Wording({"value": "attackSourceIP"}, "events[{}]."))
 
 

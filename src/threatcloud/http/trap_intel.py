@@ -7,9 +7,9 @@ from msgspec import Meta
 
 from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
-from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass
+from threatcloud.http.endpoint import Access, Call, Endpoint, OtherBody, RateClass, decoded, wants_of
 from threatcloud.http.parameters import DATE_TIME
-from threatcloud.http.threats import SealedBody, SubmittedShape, decoded, refuse_sealed, submit
+from threatcloud.http.threats import SealedBody, SubmittedShape, refuse_sealed, submit
 from threatcloud.http.wire import Shape
 from threatcloud.services.agent_uploads import MAX_SUMMARIES, TrapSummary, claim_of_summary
 from threatcloud.services.reporting import Wording
@@ -73,6 +73,7 @@ class TrapShape(Shape):
 
 
 _decode_summary: Final = msgspec.json.Decoder(TrapSummary).decode
+_WANTS: Final = wants_of(TrapSummary)
 _Summaries = Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_SUMMARIES)]
 _SummariesShape = Annotated[list[TrapSummary], Meta(min_length=1, max_length=MAX_SUMMARIES)]
 
@@ -80,7 +81,7 @@ _SummariesShape = Annotated[list[TrapSummary], Meta(min_length=1, max_length=MAX
 async def report_visit(call: Call) -> Answer:
     """Stores one visit, or a batch of summaries."""
     if isinstance(call.body, list):
-        claims = [decoded(raw, _decode_summary, claim_of_summary) for raw in call.body]
+        claims = [decoded(raw, _decode_summary, claim_of_summary, _WANTS) for raw in call.body]
         return await submit(call, claims, Wording({"value": "sourceIP"}, "[{}]."))
     refuse_sealed(call.body)
     body: TrapBody = call.body

@@ -12,7 +12,7 @@ from threatcloud.domain.access import Caller
 from threatcloud.domain.campaign import Campaign, CampaignStatus, activity_bounds, campaign_id, status_at
 from threatcloud.domain.countries import country_code
 from threatcloud.domain.cursor import make_cursor, read_cursor
-from threatcloud.domain.errors import InvalidInput, NotFound, Problem, invalid
+from threatcloud.domain.errors import NotFound, Problem, invalid, invalid_all
 from threatcloud.domain.features import words
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect, indicator_key
 from threatcloud.domain.report import Severity
@@ -285,7 +285,7 @@ def _indicators(db: Connection, values: Sequence[str], field: str, names: Names)
         if key not in known
     ]
     if problems:
-        raise InvalidInput("; ".join(f"{item.field} {item.reason}" for item in problems[:3]), problems)
+        raise invalid_all(problems)
     return list(known), [state.pk for state in known.values()]
 
 

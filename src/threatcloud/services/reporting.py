@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from threatcloud.domain.access import Caller
-from threatcloud.domain.errors import Conflict, InvalidInput, NotFound, Problem
+from threatcloud.domain.errors import Conflict, InvalidInput, NotFound, Problem, invalid_items
 from threatcloud.domain.indicator import canonical_observation, detect, indicator_key, public_id
 from threatcloud.domain.report import Report, SightingKind, check_source
 from threatcloud.domain.times import DAY_MS
@@ -117,7 +117,7 @@ class Reporting:
             else:
                 prepared.append(made)
         if problems and not (partial and prepared):
-            raise InvalidInput(_summary(problems, len(claims)), problems)
+            raise invalid_items(problems, len(claims))
         return await self._store.write(lambda tx: self._store_batch(tx, prepared, len(claims), problems, caller, retry))
 
     def _store_batch(
@@ -188,11 +188,3 @@ class Reporting:
             return Noted(facts.last_sighting(tx.db), indicator.value, state.sightings, change)
 
         return await self._store.write(work)
-
-
-def _summary(problems: Sequence[Problem], received: int) -> str:
-    bad = len({problem.position for problem in problems})
-    first = problems[0]
-    return (
-        f"{bad} of {received} items cannot be stored; the first: item {first.position}, {first.field}: {first.reason}"
-    )

@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 from threatcloud.domain.access import Caller
 from threatcloud.domain.cursor import make_cursor, read_cursor
-from threatcloud.domain.errors import InvalidInput, NotFound, Problem
+from threatcloud.domain.errors import NotFound, Problem, invalid_items
 from threatcloud.domain.report import check_source
 from threatcloud.domain.rule import Rule, check_rule_id
-from threatcloud.domain.times import MAX_FUTURE_MS, parse_time
 from threatcloud.formats.rule_yaml import check_rule_yaml
+from threatcloud.services.intake import observation_time
 from threatcloud.services.lookup import Page
 from threatcloud.storage import ledger, rules
 from threatcloud.storage.driver import Connection, Transaction
@@ -57,7 +57,7 @@ class Rules:
         # 1 MiB of YAML can take 0.6 s: in a thread, where others get their turn in between.
         good, problems = await asyncio.to_thread(_check_all, claims, now)
         if problems:
-            raise InvalidInput(_summary(problems, len(claims)), problems)
+            raise invalid_items(problems, len(claims), "rules")
         new, updated = await self._store.write(lambda tx: self._save_all(tx, {rule.id: rule for rule in good}, caller))
         return StoredRules(len(good), new, updated, [rule.id for rule in good])
 
@@ -144,20 +144,7 @@ def _checked(claim: RuleClaim, now: int) -> Rule | list[Problem]:
             problems.append(Problem(field, str(error)))
     authored_at = None
     try:
-        authored_at = None if claim.authored_at is None else _authored(claim.authored_at, now)
+        authored_at = None if claim.authored_at is None else observation_time(claim.authored_at, now)
     except ValueError as error:
         problems.append(Problem("publishedAt", str(error)))
     return problems or Rule(claim.rule_id, claim.content, claim.source, authored_at)
-
-
-def _authored(text: str, now: int) -> int:
-    time_ms = parse_time(text)
-    if time_ms > now + MAX_FUTURE_MS:
-        raise ValueError("lies more than an hour in the future")
-    return time_ms
-
-
-def _summary(problems: Sequence[Problem], received: int) -> str:
-    bad = len({problem.position for problem in problems})
-    first = problems[0]
-    return f"{bad} of {received} rules cannot be stored; the first: item {first.position}, {first.field} {first.reason}"

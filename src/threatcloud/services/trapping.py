@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from threatcloud.domain.access import Caller
 from threatcloud.domain.commands import observables, sequence_digest
-from threatcloud.domain.errors import InvalidInput, Problem
+from threatcloud.domain.errors import InvalidInput, Problem, invalid_all
 from threatcloud.domain.indicator import Indicator, IndicatorType, public_id
 from threatcloud.domain.report import Role
 from threatcloud.domain.times import iso
@@ -151,7 +151,7 @@ class Trapping:
         made = self._intake.prepare(claim, now)
         if isinstance(made, list):
             problems = [problem._replace(field=field) if problem.field == "value" else problem for problem in made]
-            raise InvalidInput("; ".join(f"{item.field} {item.reason}" for item in problems), problems)
+            raise invalid_all(problems)
         return made
 
     def _attacker(self, visit: Visit, observed_at: str, names_others: bool) -> Claim:
@@ -252,7 +252,7 @@ def _last_time(interactions: Sequence[Interaction], now: int) -> str:
         except ValueError as error:
             problems.append(Problem(f"interactions[{index}].timestamp", str(error)))
     if problems:
-        raise InvalidInput("; ".join(f"{item.field} {item.reason}" for item in problems[:3]), problems)
+        raise invalid_all(problems)
     return iso(max(times))
 
 

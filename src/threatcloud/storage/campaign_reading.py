@@ -12,13 +12,14 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState
 from threatcloud.storage.campaigns import COLUMNS, SHOWN, campaign_of
 from threatcloud.storage.driver import Connection, Row
-from threatcloud.storage.indicators import _COLUMNS, state_of
+from threatcloud.storage.indicators import COLUMNS as INDICATOR_COLUMNS
+from threatcloud.storage.indicators import state_of
 from threatcloud.storage.names import Names
 
 MAX_SHARED: Final = 50
 MAX_CONTEXTS: Final = 5_000
 _TYPES: Final = {kind.code: kind.value for kind in IndicatorType}
-_ITEM_COLUMNS: Final = ", ".join(f"i.{name.strip()}" for name in _COLUMNS.split(","))
+_ITEM_COLUMNS: Final = ", ".join(f"i.{name.strip()}" for name in INDICATOR_COLUMNS.split(","))
 
 
 class Wanted(NamedTuple):

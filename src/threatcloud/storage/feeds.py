@@ -8,7 +8,7 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import fading, feed_log
 from threatcloud.storage.driver import Connection, Transaction
-from threatcloud.storage.indicators import _COLUMNS, state_of
+from threatcloud.storage.indicators import COLUMNS, state_of
 from threatcloud.storage.names import Names
 
 LISTED: Final = "listed"
@@ -156,7 +156,7 @@ def shared_page(
     found: list[IndicatorState] = []
     for kind in kinds:
         rows = db.rows(
-            f"SELECT {_COLUMNS} FROM indicator WHERE type = ? AND updated_at >= ? AND shared = 1 "
+            f"SELECT {COLUMNS} FROM indicator WHERE type = ? AND updated_at >= ? AND shared = 1 "
             "AND (updated_at > ? OR pk > ?) ORDER BY updated_at, pk LIMIT ?",
             (kind.code, since, since, after_pk, limit),
         )

@@ -11,12 +11,12 @@ from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage.driver import Connection, Row, Transaction
 from threatcloud.storage.names import Names
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "pk, id, type, value, status, reputation, category, severity, confidence, source, sources, sightings, first_seen, "
     "last_seen, created_at, updated_at, expires_at, next_change_at, withheld_code, withheld_list, cloud, country, "
     "asn, tlp, metadata, shared, listed"
 )
-_INSERT: Final = f"INSERT INTO indicator ({_COLUMNS}) VALUES ({', '.join('?' * 27)})"
+_INSERT: Final = f"INSERT INTO indicator ({COLUMNS}) VALUES ({', '.join('?' * 27)})"
 _UPDATE: Final = (
     "UPDATE indicator SET status=?, reputation=?, category=?, severity=?, confidence=?, source=?, sources=?, "
     "sightings=?, first_seen=?, last_seen=?, created_at=?, updated_at=?, expires_at=?, next_change_at=?, "
@@ -35,7 +35,7 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def state_of(row: Row, names: Names) -> IndicatorState:
-    """The state a row of ``_COLUMNS`` stands for."""
+    """The state a row of ``COLUMNS`` stands for."""
     # As IndicatorState._make does it, one call less: every look-up comes through here.
     return tuple.__new__(
         IndicatorState,
@@ -76,14 +76,14 @@ def _values(state: IndicatorState, names: Names) -> tuple[Any, ...]:
 
 def find(db: Connection, key: bytes, names: Names) -> IndicatorState | None:
     """The state of the indicator with this id, or None."""
-    row = db.row(f"SELECT {_COLUMNS} FROM indicator WHERE id = ?", (key,))
+    row = db.row(f"SELECT {COLUMNS} FROM indicator WHERE id = ?", (key,))
     return None if row is None else state_of(row, names)
 
 
 def find_connected(db: Connection, key: bytes, names: Names) -> tuple[IndicatorState, bool, bool] | None:
     """The state of the indicator with this id, whether it has any relation, and any campaign; None: not stored."""
     row = db.row(
-        f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM relation WHERE subject = id) "
+        f"SELECT {COLUMNS}, EXISTS (SELECT 1 FROM relation WHERE subject = id) "
         "OR EXISTS (SELECT 1 FROM relation WHERE object = id), "
         "EXISTS (SELECT 1 FROM campaign_member WHERE indicator = pk) FROM indicator WHERE id = ?",
         (key,),
@@ -93,7 +93,7 @@ def find_connected(db: Connection, key: bytes, names: Names) -> tuple[IndicatorS
 
 def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes, IndicatorState]:
     """The states that exist among the ids, by id."""
-    rows = db.rows_in(f"SELECT {_COLUMNS} FROM indicator WHERE id IN keys()", keys)
+    rows = db.rows_in(f"SELECT {COLUMNS} FROM indicator WHERE id IN keys()", keys)
     return {row[1]: state_of(row, names) for row in rows}
 
 
@@ -143,7 +143,7 @@ def containing(db: Connection, packed: Sequence[bytes], names: Names) -> list[In
     found = [row[0] for row in db.rows(f"SELECT indicator FROM network WHERE packed IN ({marks})", packed)]
     if not found:
         return []
-    states = [state_of(row, names) for row in db.rows_in(f"SELECT {_COLUMNS} FROM indicator WHERE pk IN keys()", found)]
+    states = [state_of(row, names) for row in db.rows_in(f"SELECT {COLUMNS} FROM indicator WHERE pk IN keys()", found)]
     return sorted(states, key=lambda state: int(state.indicator.value.rpartition("/")[2]))
 
 

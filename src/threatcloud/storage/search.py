@@ -8,7 +8,7 @@ from threatcloud.domain.address import Network, network_value, packed, parse_net
 from threatcloud.domain.indicator import IndicatorType, indicator_key
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage.driver import Connection
-from threatcloud.storage.indicators import _COLUMNS, state_of
+from threatcloud.storage.indicators import COLUMNS, state_of
 from threatcloud.storage.names import Names
 
 #: Hosts of networks up to this size are looked up one by one; of wider ones the addresses are scanned.
@@ -85,7 +85,7 @@ def search(db: Connection, filters: Filters, sort: Sort, place: Place, names: Na
     if sort is Sort.UPDATED:
         rows = db.rows(*_by_type(filters, where, params, order, place))
     else:
-        text = f"SELECT {_COLUMNS} FROM indicator WHERE {' AND '.join(where)} {order} LIMIT ? OFFSET ?"
+        text = f"SELECT {COLUMNS} FROM indicator WHERE {' AND '.join(where)} {order} LIMIT ? OFFSET ?"
         rows = db.rows(text, [*params, place.limit, place.offset])
     return [state_of(row, names) for row in rows]
 
@@ -95,7 +95,7 @@ def _by_type(
 ) -> tuple[str, list[Any]]:
     """The newest of each type by its index, merged: six short walks instead of a sort of everything."""
     kinds = [filters.type] if filters.type else list(IndicatorType)
-    found = f"SELECT {_COLUMNS} FROM indicator WHERE type = ? AND {' AND '.join(where)} {order} LIMIT ?"
+    found = f"SELECT {COLUMNS} FROM indicator WHERE type = ? AND {' AND '.join(where)} {order} LIMIT ?"
     part = f"SELECT * FROM ({found}) AS t"
     values: list[Any] = []
     for kind in kinds:
