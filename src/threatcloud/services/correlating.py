@@ -8,7 +8,7 @@ step is one unit of work, so a crash between two leaves nothing half done.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from threatcloud.domain.campaign import MIN_MEMBERS, campaign_id
 from threatcloud.domain.correlation import Group, Neighbourhood, groups, successors
@@ -78,7 +78,7 @@ class Correlator:
                 _add(found, subject.pk, said_features(subject.indicator, item.said))
         new = _store_new(tx, found)
         withdrawn = {pk for pk, subject in seen.items() if subject.benign}
-        self._regroup(tx, {*new, *due, *withdrawn}, _crossed(db, new))
+        self._regroup(tx, {*new.joining, *due, *withdrawn}, correlation.members(db, new.crossing))
         campaigns.refresh(tx, campaigns.campaigns_of(db, [*seen, *due]))
         correlation.done(tx, due)
         correlation.keep_place(tx, _next_place(place, changed, told))
@@ -178,25 +178,35 @@ def _add(found: Found, pk: int, features: Iterable[Feature]) -> None:
         found.setdefault(pk, {})[feature.key] = feature
 
 
-def _store_new(tx: Transaction, found: Found) -> dict[int, list[int]]:
-    """Stores what was not yet known; gives the new keys by indicator."""
+class _New(NamedTuple):
+    """Features somebody did not have before: by indicator, how many got each, and how many have each now."""
+
+    keys: dict[int, list[int]]
+    added: Counter[int]
+    having: dict[int, int]
+
+    @property
+    def joining(self) -> set[int]:
+        """Who got a feature that somebody else has too; for the others (most of a long list) nothing changes."""
+        return {pk for pk, keys in self.keys.items() if any(self.having[key] > 1 for key in keys)}
+
+    @property
+    def crossing(self) -> list[int]:
+        """The features that join, or did until now: also those that just became too common to count."""
+        return [key for key, count in self.having.items() if 1 < count <= most_members(key) + self.added[key]]
+
+
+def _store_new(tx: Transaction, found: Found) -> _New:
+    """Stores what was not yet known, and the words of what is shared."""
     known = correlation.features_of(tx.db, sorted(found))
     new = {pk: [key for key in features if key not in known.get(pk, ())] for pk, features in found.items()}
     new = {pk: keys for pk, keys in new.items() if keys}
-    texts = {key: found[pk][key].text for pk, keys in new.items() for key in keys}
-    correlation.add_features(tx, [(pk, key) for pk, keys in new.items() for key in keys], texts)
-    return new
-
-
-def _crossed(db: Connection, new: dict[int, list[int]]) -> set[int]:
-    """Everybody who has a feature that somebody new has: also of those that just became too common to count."""
+    correlation.add_features(tx, [(pk, key) for pk, keys in new.items() for key in keys])
     added = Counter(key for keys in new.values() for key in keys)
-    reached: set[int] = set()
-    for key, count in added.items():
-        others = correlation.having(db, key, most_members(key) + count + 1)
-        if len(others) <= most_members(key) + count:
-            reached.update(others)
-    return reached
+    having = correlation.counts(tx.db, added, added)
+    texts = {key: found[pk][key].text for pk, keys in new.items() for key in keys if having[key] > 1}
+    correlation.add_words(tx, texts)
+    return _New(new, added, having)
 
 
 def _partners(db: Connection, loners: set[int]) -> set[int]:
@@ -205,11 +215,8 @@ def _partners(db: Connection, loners: set[int]) -> set[int]:
     Those in campaigns are left out: what they share was not enough, and nothing about it has changed.
     """
     keys = {key for found in correlation.features_of(db, sorted(loners)).values() for key in found}
-    partners: set[int] = set()
-    for key in keys:
-        others = correlation.having(db, key, most_members(key) + 1)
-        if len(others) <= most_members(key):
-            partners.update(others)
+    having = correlation.counts(db, keys)
+    partners = correlation.members(db, [key for key, count in having.items() if 1 < count <= most_members(key)])
     return partners - correlation.in_campaigns(db, sorted(partners))
 
 

@@ -15,6 +15,7 @@ from threatcloud.storage.driver import Connection, Row, Transaction
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
 _PLACE: Final = "correlation"
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_NOTHING: Final[Mapping[int, int]] = {}
 
 
 class Place(NamedTuple):
@@ -123,8 +124,13 @@ def subjects(db: Connection, pks: Sequence[int]) -> dict[int, Subject]:
 
 def neighbours(db: Connection, ids: Sequence[bytes], most: int) -> dict[bytes, list[Subject]]:
     """Stored indicators related to each of these, either way round, at most so many; those without are left out."""
+    related = db.rows_in(
+        "SELECT key FROM keys() AS found WHERE EXISTS (SELECT 1 FROM relation WHERE subject = key) "
+        "OR EXISTS (SELECT 1 FROM relation WHERE object = key)",
+        ids,
+    )
     found: dict[bytes, list[Subject]] = {}
-    for key in ids:
+    for (key,) in related:
         rows = db.rows(
             f"SELECT {_SUBJECT} FROM indicator WHERE id IN (SELECT object FROM relation WHERE subject = ? "
             "UNION SELECT subject FROM relation WHERE object = ?) LIMIT ?",
@@ -147,13 +153,14 @@ def features_of(db: Connection, pks: Sequence[int]) -> dict[int, frozenset[int]]
     return {pk: frozenset(keys) for pk, keys in found.items()}
 
 
-def add_features(tx: Transaction, rows: Iterable[tuple[int, int]], texts: Mapping[int, str]) -> None:
-    """Stores (indicator, key); the words of a key once a second indicator has it."""
-    rows = sorted(rows)
-    tx.db.run_many("INSERT INTO feature (indicator, key) VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
-    keys = {key for _, key in rows}
-    shared = [(key, texts[key]) for key in sorted(keys) if len(having(tx.db, key, 2)) == 2]
-    tx.db.run_many("INSERT INTO feature_name (key, text) VALUES (?, ?) ON CONFLICT DO NOTHING", shared)
+def add_features(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
+    """Stores (indicator, key)."""
+    tx.db.run_many("INSERT INTO feature (indicator, key) VALUES (?, ?) ON CONFLICT DO NOTHING", sorted(rows))
+
+
+def add_words(tx: Transaction, texts: Mapping[int, str]) -> None:
+    """Stores the words of keys: for those that a second indicator has."""
+    tx.db.run_many("INSERT INTO feature_name (key, text) VALUES (?, ?) ON CONFLICT DO NOTHING", sorted(texts.items()))
 
 
 def having(db: Connection, key: int, most: int) -> list[int]:
@@ -161,16 +168,22 @@ def having(db: Connection, key: int, most: int) -> list[int]:
     return [row[0] for row in db.rows("SELECT indicator FROM feature WHERE key = ? LIMIT ?", (key, most))]
 
 
-def counts(db: Connection, keys: Iterable[int]) -> dict[int, int]:
-    """How many indicators have each feature; beyond what says anything one more is all that is counted."""
-    found: dict[int, int] = {}
+def counts(db: Connection, keys: Iterable[int], beyond: Mapping[int, int] = _NOTHING) -> dict[int, int]:
+    """How many indicators have each feature; beyond what says anything (and ``beyond`` that, by key) one more is all
+    that is counted."""
+    limits: dict[int, list[int]] = defaultdict(list)
     for key in keys:
-        row = db.row(
-            "SELECT count(*) FROM (SELECT 1 FROM feature WHERE key = ? LIMIT ?) AS found", (key, most_members(key) + 1)
-        )
-        assert row is not None
-        found[key] = row[0]
+        limits[most_members(key) + beyond.get(key, 0) + 1].append(key)
+    found: dict[int, int] = {}
+    for limit, some in limits.items():
+        text = f"SELECT key, (SELECT count(*) FROM (SELECT 1 FROM feature WHERE feature.key = found.key LIMIT {limit}))"
+        found.update(db.rows_in(f"{text} FROM keys() AS found", some))
     return found
+
+
+def members(db: Connection, keys: Sequence[int]) -> set[int]:
+    """Everybody who has any of the features; to be asked of those few have."""
+    return {row[0] for row in db.rows_in("SELECT indicator FROM feature WHERE key IN keys()", keys)}
 
 
 def texts(db: Connection, keys: Sequence[int]) -> dict[int, str]:

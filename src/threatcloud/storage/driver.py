@@ -17,7 +17,7 @@ class StorageUnavailable(Busy):
 
 
 class Connection(Protocol):
-    """One connection. SQL is written with ``?`` placeholders and ``IN keys()`` for a list of values."""
+    """One connection. SQL is written with ``?`` placeholders and ``keys()`` for a list of values."""
 
     def row(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
@@ -26,7 +26,8 @@ class Connection(Protocol):
         """All rows, in order; empty when there are none."""
 
     def rows_in(self, sql: str, keys: Sequence[bytes] | Sequence[int], params: Params = ()) -> list[Row]:
-        """All rows of a statement whose one ``IN keys()`` stands for the keys, which are its first parameter."""
+        """All rows of a statement whose one ``IN keys()``, or ``FROM keys() AS name`` with its one column ``key``,
+        stands for the keys, which are its first parameter."""
 
     def run(self, sql: str, params: Params = ()) -> None:
         """Runs a statement whose rows, if any, do not matter."""

@@ -83,7 +83,7 @@ class SQLiteConnection:
         """See ``driver.Connection.rows_in``."""
         if not keys:
             return []
-        text = sql.replace("IN keys()", "IN (SELECT value FROM carray(?))")
+        text = sql.replace("keys()", "(SELECT value AS key FROM carray(?))")
         if isinstance(keys[0], bytes):
             values = apsw.carray(tuple(keys), flags=apsw.SQLITE_CARRAY_BLOB)
         else:
