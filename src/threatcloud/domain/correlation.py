@@ -55,7 +55,7 @@ def _bonds(around: Neighbourhood) -> Iterator[tuple[float, tuple[int, ...]]]:
     for node in sorted(around.features, key=lambda node: (node not in around.kept, node in banned, node)):
         for key in around.features[node]:
             having[key].append(node)
-    weak: dict[tuple[int, int], dict[FeatureKind, float]] = defaultdict(dict)
+    weak: dict[int, float] = {}
     for key, nodes in having.items():
         strength = weight(key, around.members.get(key, len(nodes)))
         if kind_of(key) is FeatureKind.RELATION or strength <= 0:
@@ -63,13 +63,28 @@ def _bonds(around: Neighbourhood) -> Iterator[tuple[float, tuple[int, ...]]]:
         if strength >= THRESHOLD:
             yield strength, tuple(nodes)
         else:
-            kind = kind_of(key)
-            for pair in combinations(nodes, 2):
-                weak[pair][kind] = max(strength, weak[pair].get(kind, 0.0))
-    for pair, strengths in weak.items():
+            weak[key] = strength
+    yield from _weak_bonds(weak, having)
+    yield from _relations(around, having)
+
+
+def _weak_bonds(weak: Mapping[int, float], having: Mapping[int, list[int]]) -> Iterator[tuple[float, tuple[int, int]]]:
+    """Pairs whose weak features add up to enough. Nodes whose own cannot, whoever shares them, are in no pair: of a
+    list of names that is nearly all, and pairs are what costs."""
+    most: dict[int, dict[FeatureKind, float]] = defaultdict(dict)
+    for key, strength in weak.items():
+        kind = kind_of(key)
+        for node in having[key]:
+            most[node][kind] = max(strength, most[node].get(kind, 0.0))
+    able = {node for node, strengths in most.items() if sum(strengths.values()) >= THRESHOLD}
+    pairs: dict[tuple[int, int], dict[FeatureKind, float]] = defaultdict(dict)
+    for key, strength in weak.items():
+        kind = kind_of(key)
+        for pair in combinations([node for node in having[key] if node in able], 2):
+            pairs[pair][kind] = max(strength, pairs[pair].get(kind, 0.0))
+    for pair, strengths in pairs.items():
         if (strength := sum(strengths.values())) >= THRESHOLD:
             yield strength, pair
-    yield from _relations(around, having)
 
 
 def _relations(around: Neighbourhood, having: Mapping[int, list[int]]) -> Iterator[tuple[float, tuple[int, int]]]:

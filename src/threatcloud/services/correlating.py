@@ -32,7 +32,7 @@ from threatcloud.storage.correlation import Place, Subject
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.store import Store
 
-STEP_INDICATORS: Final = 500
+STEP_INDICATORS: Final = 1_000
 STEP_SIGHTINGS: Final = 1_000
 _MAX_RELATED: Final = 1_000
 
@@ -78,8 +78,8 @@ class Correlator:
                 _add(found, subject.pk, said_features(subject.indicator, item.said))
         new = _store_new(tx, found)
         withdrawn = {pk for pk, subject in seen.items() if subject.benign}
-        self._regroup(tx, {*new.joining, *due, *withdrawn}, correlation.members(db, new.crossing))
-        campaigns.refresh(tx, campaigns.campaigns_of(db, [*seen, *due]))
+        moved = self._regroup(tx, {*new.joining, *due, *withdrawn}, correlation.members(db, new.crossing))
+        campaigns.refresh(tx, sorted({*moved, *campaigns.campaigns_of(db, [*seen, *due])}))
         correlation.done(tx, due)
         correlation.keep_place(tx, _next_place(place, changed, told))
         return len(seen.keys() | set(due))
@@ -119,10 +119,10 @@ class Correlator:
                     _add(found, other.pk, both)
         return found
 
-    def _regroup(self, tx: Transaction, touched: set[int], reached: set[int]) -> None:
-        """Groups the neighbourhood anew and writes what is different."""
+    def _regroup(self, tx: Transaction, touched: set[int], reached: set[int]) -> set[int]:
+        """Groups the neighbourhood anew and writes what is different; gives the campaigns with other members now."""
         if not touched:
-            return
+            return set()
         db, nodes = tx.db, touched | reached
         stored = correlation.membership(db, campaigns.campaigns_of(db, sorted(nodes)))
         nodes |= {pk for members in stored.nodes.values() for pk in members}
@@ -130,9 +130,9 @@ class Correlator:
         around = _neighbourhood(db, nodes, stored)
         made = [group for group in groups(around) if len(group.nodes) >= MIN_MEMBERS or group.kept is not None]
         follows = successors(made, stored.nodes)
-        for group in made:
-            self._write(tx, group, follows.get(group.nodes), stored, around)
+        written = [self._write(tx, group, follows.get(group.nodes), stored, around) for group in made]
         _close(tx, made, follows, stored)
+        return {campaign for campaign in written if campaign is not None}
 
     def _write(
         self,
@@ -141,7 +141,8 @@ class Correlator:
         campaign: int | None,
         stored: correlation.Membership,
         around: Neighbourhood,
-    ) -> None:
+    ) -> int | None:
+        """Makes the campaign what the group is; gives it when that changed its members."""
         is_new = campaign is None
         if campaign is None:
             founders, category = correlation.founding(tx.db, sorted(group.nodes))
@@ -159,8 +160,7 @@ class Correlator:
             campaigns.note(
                 tx, campaign, "created", f"found by correlation, with {counted(len(group.nodes), 'indicator')}"
             )
-        if joined or before - group.nodes:
-            campaigns.refresh(tx, [campaign])
+        return campaign if joined or before - group.nodes else None
 
 
 def _is_behind(db: Connection) -> bool:

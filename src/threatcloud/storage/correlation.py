@@ -63,17 +63,16 @@ _SUBJECT: Final = "pk, id, type, value, updated_at, withheld_code"
 
 def changed(db: Connection, after: Place, most: int) -> list[Subject]:
     """Indicators stored or updated after a place, oldest update first."""
-    found: list[Subject] = []
-    for code in _TYPES:
-        found += map(
-            _subject,
-            db.rows(
-                f"SELECT {_SUBJECT} FROM indicator WHERE type = ? AND updated_at >= ? "
-                "AND (updated_at > ? OR pk > ?) ORDER BY updated_at, pk LIMIT ?",
-                (code, after.updated_at, after.updated_at, after.indicator, most),
-            ),
+    found: list[Row] = []
+    for code in _TYPES:  # each by its index, which has what orders them; the rest is read of those that count
+        found += db.rows(
+            "SELECT updated_at, pk FROM indicator WHERE type = ? AND updated_at >= ? "
+            "AND (updated_at > ? OR pk > ?) ORDER BY updated_at, pk LIMIT ?",
+            (code, after.updated_at, after.updated_at, after.indicator, most),
         )
-    return sorted(found, key=lambda subject: (subject.updated_at, subject.pk))[:most]
+    order = [pk for _, pk in sorted(found)[:most]]
+    known = subjects(db, order)
+    return [known[pk] for pk in order]
 
 
 # Events of a log were stored together, and did not happen together.
