@@ -9,7 +9,7 @@ from typing import Any
 from threatcloud.http.serve import run_server
 
 
-def make_floor(body: bytes, fields: Mapping[str, str]) -> Any:
+def make_floor(status: int, fields: Mapping[str, str], body: bytes) -> Any:
     """The function."""
     headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
@@ -20,7 +20,7 @@ def make_floor(body: bytes, fields: Mapping[str, str]) -> Any:
                 await send({"type": message["type"] + ".complete"})
                 if message["type"] == "lifespan.shutdown":
                     return
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return app
@@ -28,7 +28,8 @@ def make_floor(body: bytes, fields: Mapping[str, str]) -> Any:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    floor = make_floor((folder / "body").read_bytes(), json.loads((folder / "headers.json").read_text("utf-8")))
+    head = json.loads((folder / "head.json").read_text("utf-8"))
+    floor = make_floor(head["status"], head["headers"], (folder / "body").read_bytes())
     sys.exit(
         run_server(
             floor,

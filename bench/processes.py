@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ from typing import NamedTuple
 
 SERVER_CORE, LOAD_CORE = "0", "1"
 _FIGURES = re.compile(r"Requests/sec:\s+([\d.]+)")
-_P99 = re.compile(r"99%\s+([\d.]+)(us|ms|s)")
+_QUANTILE = r"{}%\s+([\d.]+)(us|ms|s)"
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 class Load(NamedTuple):
-    """What wrk saw: requests a second, the 99th percentile in milliseconds, answers that were not 2xx or 3xx."""
+    """What wrk saw: requests a second, median and 99th percentile, answers that were not 2xx or 3xx."""
 
     requests_a_second: float
+    p50_ms: float
     p99_ms: float
     errors: int
 
@@ -66,6 +68,8 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
                 return
+        except urllib.error.HTTPError:
+            return  # a floor may answer anything
         except OSError:
             time.sleep(0.05)
     sys.exit("bench: the server did not start")
@@ -77,8 +81,13 @@ def wrk(port: int, script: Path, seconds: int, connections: int = 16) -> Load:
     text = subprocess.run(
         [*command, "-s", str(script), f"http://127.0.0.1:{port}"], check=True, capture_output=True, text=True
     ).stdout
-    rate, slow = _FIGURES.search(text), _P99.search(text)
+    rate = _FIGURES.search(text)
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     assert rate is not None
-    assert slow is not None
-    return Load(float(rate[1]), float(slow[1]) * _UNITS_MS[slow[2]], int(errors[1]) if errors else 0)
+    return Load(float(rate[1]), _quantile_ms(text, 50), _quantile_ms(text, 99), int(errors[1]) if errors else 0)
+
+
+def _quantile_ms(text: str, percent: int) -> float:
+    found = re.search(_QUANTILE.format(percent), text)
+    assert found is not None
+    return float(found[1]) * _UNITS_MS[found[2]]
