@@ -39,6 +39,7 @@ from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
+from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
 from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
@@ -156,7 +157,8 @@ def _assemble(
     auditing = Auditing(store, audit, clock)
     holding = Holding(store, audit)
     maintenance = Maintenance(store, names, holding, clock)
-    correlator = Correlator(store, screener)
+    pace = Pace()
+    correlator = Correlator(store, screener, pace)
     keeping = Keeping(settings.retention_days, settings.purge_grace_days)
     withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
     retention = Retention(store, names, keeping, holding, clock)
@@ -183,8 +185,8 @@ def _assemble(
         rules=Rules(store, audit, clock),
         campaigns=Campaigns(store, names, screener, audit, clock),
         auditing=auditing,
-        importing=Importing(store, names, audit, clock),
-        replaying=Replaying(store, names),
+        importing=Importing(store, names, audit, clock, pace),
+        replaying=Replaying(store, names, pace),
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
         job_runs=lambda: list(runner.last_runs.values()),

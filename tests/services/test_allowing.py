@@ -22,6 +22,7 @@ from threatcloud.services import allowing
 from threatcloud.services.access import LOCAL_OPERATOR, caller_without_key
 from threatcloud.services.allowing import AllowClaim, AllowDesk
 from threatcloud.services.imports import ImportChunk, Importing, Preparer
+from threatcloud.services.pacing import Pace
 from threatcloud.services.screening import Screener
 from threatcloud.storage import feeds
 from threatcloud.storage.driver import Connection
@@ -67,7 +68,7 @@ class Allowing(System):
         super()._open()
         audit = self.secret.audit
         self.allowlist = AllowDesk(self.store, self.names, self.desk_screener, audit, self.clock)
-        self.importing = Importing(self.store, self.names, audit, self.clock)
+        self.importing = Importing(self.store, self.names, audit, self.clock, Pace())
 
     def allow(self, *values: str, expires_at: int | None = None) -> list[int]:
         """Allows values; how many stored indicators each withholds."""

@@ -11,6 +11,7 @@ from threatcloud.domain.features import SCALES, FeatureKind
 from threatcloud.domain.indicator import detect, indicator_key
 from threatcloud.domain.times import DAY_MS
 from threatcloud.services.correlating import Correlator
+from threatcloud.services.pacing import Pace
 from threatcloud.services.removal import remove
 from threatcloud.services.screening import Screener
 from threatcloud.storage import campaigns
@@ -20,7 +21,7 @@ class Correlated(System):
     """A system with its correlator."""
 
     def correlate(self) -> str:
-        found: str = self.run(Correlator(self.store, self._screener).run())
+        found: str = self.run(Correlator(self.store, self._screener, Pace()).run())
         return found
 
     def campaigns(self) -> dict[str, list[str]]:

@@ -10,16 +10,16 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.services.test_recording import (
+from tests.services.truth import (
     REPORTERS,
     SUBJECTS,
-    _histories,
     check_log,
     check_rollups,
     check_state,
     facts_of,
+    histories,
 )
-from tests.services.test_recording import System as Recording
+from tests.services.truth import System as Recording
 from threatcloud.domain.access import ALL_SCOPES, Caller
 from threatcloud.domain.indicator import Indicator, indicator_key
 from threatcloud.domain.metadata import gathered, merge_metadata
@@ -67,7 +67,7 @@ _removals = st.one_of(
 def _stories(draw: st.DrawFn) -> list[Any]:
     """Histories of reports with removals in between."""
     steps: list[Any] = []
-    for history in draw(st.lists(_histories(), min_size=1, max_size=3)):
+    for history in draw(st.lists(histories(), min_size=1, max_size=3)):
         steps += [*history, *draw(st.lists(_removals, min_size=1, max_size=3))]
     return steps
 

@@ -6,6 +6,7 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import DAY_MS
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.imports import ImportRow
+from threatcloud.services.pacing import Pace
 from threatcloud.services.replaying import EventChunk, EventRow, Replaying
 
 START = 1_740_000_000_000
@@ -26,7 +27,7 @@ def chunk(numbers: range, reporter: str | None = "some body") -> EventChunk:
 
 
 def test_an_event_is_stored_once_by_each_who_tells_it(system: System) -> None:
-    replaying = Replaying(system.store, system.names)
+    replaying = Replaying(system.store, system.names, Pace())
     assert system.run(replaying.store(chunk(range(5)))) == system.run(replaying.store(chunk(range(5, 10))))
     again = system.run(replaying.store(chunk(range(8, 12))))
     assert (again.stored, again.known, again.new, again.updated) == (2, 2, 2, 0)
@@ -49,13 +50,13 @@ def test_a_stranger_of_a_history_blocks_nobody_alone(system: System) -> None:
         for row in made.rows
         for rest in [(row.source, row.reporter, row.digest)]
     ]
-    system.run(Replaying(system.store, system.names).store(EventChunk("run-1", rows)))
+    system.run(Replaying(system.store, system.names, Pace()).store(EventChunk("run-1", rows)))
     assert system.rows("SELECT sum(shared), sum(listed) FROM indicator") == [(0, 0)]
 
 
 def test_what_was_stored_together_was_not_published_together(system: System) -> None:
-    replaying = Replaying(system.store, system.names)
-    correlator = Correlator(system.store, system._screener)
+    replaying = Replaying(system.store, system.names, Pace())
+    correlator = Correlator(system.store, system._screener, Pace())
     system.run(replaying.store(chunk(range(9))))
     system.run(correlator.run())
     kinds = {kind_of(key) for (key,) in system.rows("SELECT key FROM feature")}

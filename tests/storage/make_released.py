@@ -22,6 +22,7 @@ from threatcloud.services.allowing import AllowClaim
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.imports import ImportChunk, Preparer
 from threatcloud.services.intake import Claim
+from threatcloud.services.pacing import Pace
 from threatcloud.services.reporting import Retry
 from threatcloud.services.rules import RuleClaim
 from threatcloud.services.trapping import Interaction, Visit
@@ -72,7 +73,7 @@ async def _fill(path: Path) -> None:
     await services.auditing.flush()
     await JobRunner((), services.store, services.clock).run_once(Job("decay", 1.0, 9.0, node.maintenance.decay))
     await services.store.write(lambda tx: tx.db.run("INSERT INTO meta (name, value) VALUES ('a', 'b')"))
-    await Correlator(services.store, services.screener).run()
+    await Correlator(services.store, services.screener, Pace()).run()
     await services.store.write(lambda tx: tx.db.run("INSERT INTO campaign_ban (campaign, indicator) VALUES (1, 1)"))
     await services.store.write(lambda tx: campaigns.make_due(tx, [1]))
     await services.store.write(_removals)

@@ -278,7 +278,7 @@ def ioc(state: IndicatorState) -> Ioc:
     return Ioc(
         _public_id(state),
         state.indicator.value,
-        state.indicator.type.value,
+        state.indicator.type,  # type: ignore[arg-type]
         state.reputation,
         state.category,  # type: ignore[arg-type]
         state.source,
@@ -288,7 +288,7 @@ def ioc(state: IndicatorState) -> Ioc:
         iso(state.first_seen),
         iso(state.last_seen),
         iso(state.updated_at),
-        state.status.value,  # type: ignore[arg-type]
+        state.status,  # type: ignore[arg-type]
         _tags(state),
         metadata_of(state),
         _withheld(state),
@@ -300,7 +300,7 @@ def feed_ioc(state: IndicatorState) -> FeedIoc:
     return FeedIoc(
         _public_id(state),
         state.indicator.value,
-        state.indicator.type.value,
+        state.indicator.type,  # type: ignore[arg-type]
         state.reputation,
         state.category,  # type: ignore[arg-type]
         _severity(state),
@@ -321,7 +321,7 @@ def ioc_detail(detail: Detail, screener: Screener) -> IocDetail:
     return IocDetail(
         _public_id(state),
         state.indicator.value,
-        state.indicator.type.value,
+        state.indicator.type,  # type: ignore[arg-type]
         state.reputation,
         state.category,  # type: ignore[arg-type]
         _severity(state),
@@ -331,7 +331,7 @@ def ioc_detail(detail: Detail, screener: Screener) -> IocDetail:
         iso(state.last_seen),
         iso(state.updated_at),
         time_or_none(state.expires_at),
-        state.status.value,  # type: ignore[arg-type]
+        state.status,  # type: ignore[arg-type]
         state.tlp,
         _tags(state),
         list(state.sources),
@@ -382,7 +382,7 @@ def explanation(found: Explanation) -> ExplanationShape:
     state = found.state
     return ExplanationShape(
         state.indicator.value,
-        state.indicator.type.value,
+        state.indicator.type,  # type: ignore[arg-type]
         found.reputation,
         found.log_odds,
         shapes,

@@ -26,6 +26,7 @@ from threatcloud.domain.features import (
 )
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.wording import counted
+from threatcloud.services.pacing import Pace
 from threatcloud.services.screening import Screener
 from threatcloud.storage import campaigns, correlation
 from threatcloud.storage.correlation import Place, Subject
@@ -42,8 +43,9 @@ Found = dict[int, dict[int, Feature]]
 class Correlator:
     """Makes, extends, merges and splits campaigns."""
 
-    def __init__(self, store: Store, screener: Screener) -> None:
+    def __init__(self, store: Store, screener: Screener, pace: Pace) -> None:
         self._store = store
+        self._pace = pace
 
         @lru_cache(maxsize=65_536)
         def is_common(host: str) -> bool:
@@ -60,6 +62,7 @@ class Correlator:
         """Takes up everything that is new; says how many indicators it looked at."""
         looked_at = 0
         while await self._store.read(_is_behind):
+            await self._pace.stand_back()
             looked_at += await self._store.write(self.step, bulk=True)
         return f"{looked_at} indicators looked at" if looked_at else ""
 

@@ -20,6 +20,7 @@ from threatcloud.domain.indicator import (
 )
 from threatcloud.domain.publication import Withheld
 from threatcloud.domain.report import Role, Severity
+from threatcloud.services.pacing import Pace
 from threatcloud.services.recording import Listed, Prepared, record_listings
 from threatcloud.services.screening import Screened, Screener
 from threatcloud.storage import facts, imports, ledger
@@ -99,9 +100,10 @@ class Preparer:
 class Importing:
     """Stores chunks."""
 
-    def __init__(self, store: Store, names: Names, audit_secret: bytes, clock: Clock) -> None:
+    def __init__(self, store: Store, names: Names, audit_secret: bytes, clock: Clock, pace: Pace) -> None:
         self._store = store
         self._names = names
+        self._pace = pace
         self._audit_secret = audit_secret
         self._clock = clock
 
@@ -117,6 +119,7 @@ class Importing:
 
     async def store(self, chunk: ImportChunk) -> ChunkCounts:
         """Stores a chunk, whole or not at all."""
+        self._pace.note()
         return await self._store.write(lambda tx: self._store_chunk(tx, chunk), bulk=True)
 
     def _store_chunk(self, tx: Transaction, chunk: ImportChunk) -> ChunkCounts:

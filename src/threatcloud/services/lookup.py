@@ -17,6 +17,7 @@ from threatcloud.domain.indicator import (
 )
 from threatcloud.domain.reputation import PRIOR_LOG_ODDS, Term, reputation_of, terms
 from threatcloud.domain.state import IndicatorState, as_of
+from threatcloud.services.totals import Totals
 from threatcloud.storage import campaigns, facts, indicators
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.names import Names
@@ -78,6 +79,7 @@ class Lookup:
         self._store = store
         self._names = names
         self._clock = clock
+        self._totals = Totals(store)
 
     async def detail(self, value: str) -> Detail | Unknown:
         """What is known of a value in any spelling; InvalidIndicator when it is no indicator at all."""
@@ -159,13 +161,16 @@ class Lookup:
         after = read_cursor(cursor, 2) if cursor else None
         place = Place((after[0], after[1]) if after else None, 0 if after else (page - 1) * limit, limit)
 
-        def read(db: Connection) -> Page:
-            states = search(db, filters, sort, place, self._names)
+        def page_of(states: list[IndicatorState], total: int) -> Page:
             more = len(states) == limit
-            return Page(states, count(db, filters), make_cursor(*place_of(states[-1], sort)) if more else None)
+            return Page(states, total, make_cursor(*place_of(states[-1], sort)) if more else None)
 
-        quick = filters.is_counted and sort is Sort.UPDATED and place.offset < _QUICK_OFFSET
-        return await (self._store.read(read) if quick and filters.category is None else self._store.scan(read))
+        if filters.is_counted and filters.category is None and sort is Sort.UPDATED and place.offset < _QUICK_OFFSET:
+            return await self._store.read(
+                lambda db: page_of(search(db, filters, sort, place, self._names), count(db, filters))
+            )
+        states = await self._store.scan(lambda db: search(db, filters, sort, place, self._names))
+        return page_of(states, await self._totals.of(filters))
 
     async def sightings(self, value: str, page: int, limit: int, cursor: str | None) -> Page:
         """One page of an indicator's sightings, newest first; NotFound for an unknown indicator."""

@@ -14,6 +14,7 @@ from threatcloud.domain.indicator import Indicator, indicator_key
 from threatcloud.domain.report import DEFAULT_CONFIDENCE, Report, Role, Severity, SightingKind
 from threatcloud.domain.state import ANONYMISED_CODE
 from threatcloud.services.imports import TYPES, ImportRow, screened_of
+from threatcloud.services.pacing import Pace
 from threatcloud.services.recording import Prepared, record_reports
 from threatcloud.storage import log_entries
 from threatcloud.storage.driver import Transaction
@@ -54,12 +55,14 @@ class EventCounts(msgspec.Struct, frozen=True):
 class Replaying:
     """Stores chunks of events. Their import is entered in the audit ledger by its beginning and end."""
 
-    def __init__(self, store: Store, names: Names) -> None:
+    def __init__(self, store: Store, names: Names, pace: Pace) -> None:
         self._store = store
         self._names = names
+        self._pace = pace
 
     async def store(self, chunk: EventChunk) -> EventCounts:
         """Stores a chunk, whole or not at all."""
+        self._pace.note()
         said = [(_voice(row), row.digest, _prepared(row)) for row in chunk.rows]
         return await self._store.write(lambda tx: self._store_chunk(tx, said), bulk=True)
 

@@ -77,16 +77,17 @@ def search(db: Connection, filters: Filters, sort: Sort, place: Place, names: Na
     column, falls = _ORDERS[sort]
     where, params = _where(db, filters)
     if place.after is not None:
-        sign = "<" if falls else ">"
-        where.append(f"({column} {sign} ? OR ({column} = ? AND pk {sign} ?))")
-        params += [place.after[0], place.after[0], place.after[1]]
+        where.append(f"({column}, pk) {'<' if falls else '>'} (?, ?)")
+        params += place.after
     way = "DESC" if falls else "ASC"
     order = f"ORDER BY {column} {way}, pk {way}"
     if sort is Sort.UPDATED:
-        rows = db.rows(*_by_type(filters, where, params, order, place))
+        found, values = _by_type(filters, where, params, order, place)
     else:
-        text = f"SELECT {COLUMNS} FROM indicator WHERE {' AND '.join(where)} {order} LIMIT ? OFFSET ?"
-        rows = db.rows(text, [*params, place.limit, place.offset])
+        found = f"SELECT pk, {column} FROM indicator WHERE {' AND '.join(where)} {order} LIMIT ? OFFSET ?"
+        values = [*params, place.limit, place.offset]
+    # Only what is shown is read whole: what a page skips costs its entry in an index.
+    rows = db.rows(f"SELECT {COLUMNS} FROM indicator WHERE pk IN (SELECT pk FROM ({found}) AS found) {order}", values)
     return [state_of(row, names) for row in rows]
 
 
@@ -95,7 +96,7 @@ def _by_type(
 ) -> tuple[str, list[Any]]:
     """The newest of each type by its index, merged: six short walks instead of a sort of everything."""
     kinds = [filters.type] if filters.type else list(IndicatorType)
-    found = f"SELECT {COLUMNS} FROM indicator WHERE type = ? AND {' AND '.join(where)} {order} LIMIT ?"
+    found = f"SELECT pk, updated_at FROM indicator WHERE type = ? AND {' AND '.join(where)} {order} LIMIT ?"
     part = f"SELECT * FROM ({found}) AS t"
     values: list[Any] = []
     for kind in kinds:
