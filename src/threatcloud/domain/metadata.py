@@ -1,6 +1,6 @@
 """Metadata of an indicator: how what several reports say of it becomes one object (contract, POST /api/threats)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 MAX_LIST: Final = 100
@@ -51,8 +51,10 @@ def gathered(metadata: Mapping[str, Any], target: str) -> list[Any]:
     return found
 
 
-def _gather(known: Iterable[Any], value: Any) -> list[Any]:
+def _gather(known: Sequence[Any], value: Any) -> list[Any]:
     """The newest distinct values, newest last. Those beyond are not looked at: lists of thousands come in reports."""
+    if not known and not isinstance(value, list):
+        return [] if value is None else [value]
     newest: list[Any] = []
     for item in reversed([*known, *(value if isinstance(value, list) else [value])]):
         if item is not None and item not in newest:

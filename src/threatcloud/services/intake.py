@@ -34,6 +34,8 @@ MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_METADATA_DEPTH: Final = 8
 MAX_RELATED: Final = 100
 TLP_LABELS: Final = ("clear", "white", "green", "amber", "amber+strict", "red")
+_KINDS: Final = {kind.value: kind for kind in IndicatorType}
+_KIND_WANTED: Final = f"must be one of {', '.join(IndicatorType)}"
 
 
 class Claim(NamedTuple):
@@ -60,7 +62,9 @@ class Intake:
     def prepare(self, claim: Claim, now: int) -> Prepared | list[Problem]:
         """The report a claim makes, or everything that is wrong with it."""
         check = _Check()
-        kind = check.run("type", IndicatorType, claim.type, f"must be one of {', '.join(IndicatorType)}")
+        kind = _KINDS.get(claim.type)
+        if kind is None:
+            check.problems.append(Problem("type", _KIND_WANTED))
         found = check.run("value", canonical_observation, kind, claim.value) if kind else None
         source = check.run("source", check_source, claim.source)
         category = check.run("category", _category, claim.category)
@@ -69,7 +73,7 @@ class Intake:
         observed_at = check.run("timestamp", observation_time, claim.timestamp, now)
         expires_at = check.run("expiresAt", expiry_time, claim.expires_at, now)
         tlp = check.run("tlp", _tlp, claim.tlp)
-        metadata = check.run("metadata", checked_metadata, claim.metadata)
+        metadata = check.run("metadata", checked_metadata, claim.metadata) if claim.metadata else {}
         related = check.run("metadata.relatedTo", _related, claim.metadata.get("relatedTo"))
         if check.problems or found is None or source is None or observed_at is None or metadata is None:
             return check.problems
@@ -98,15 +102,13 @@ class _Check:
         self.problems: list[Problem] = []
 
     def run(self, field: str, check: Any, *args: Any) -> Any:
-        """The check's result, or None with the problem noted. A trailing text for enums replaces their own words."""
+        """The check's result, or None with the problem noted."""
         try:
-            if check is IndicatorType:
-                return check(args[0])
             return check(*args)
         except InvalidIndicator as error:
             self.problems.append(Problem(field, error.reason))
         except ValueError as error:
-            self.problems.append(Problem(field, args[1] if check is IndicatorType else str(error)))
+            self.problems.append(Problem(field, str(error)))
         return None
 
 
@@ -175,11 +177,11 @@ def _port(name: str, value: Any) -> int:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether objects and lists are nested deeper; looks no deeper itself."""
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
-    if inner is None:
-        return False
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+    """Whether an object or list is nested deeper; looks no deeper itself."""
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list) and (levels == 1 or _is_deeper(item, levels - 1)):
+            return True
+    return False
 
 
 def _category(word: str | None) -> str | None:
@@ -219,6 +221,8 @@ def _tlp(label: str | None) -> str | None:
 
 def _related(value: Any) -> tuple[bytes, ...]:
     """The ids of the indicators named; texts that are none are kept in the metadata and lead nowhere."""
+    if value is None:
+        return ()
     texts: Sequence[Any] = value if isinstance(value, list) else [value]
     found = []
     for text in texts[:MAX_RELATED]:

@@ -61,11 +61,24 @@ class Restated(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What a batch did to one indicator: its state now, whether it is new, and its reputation just before."""
+    """What a batch did to one indicator: its state now and before (None: it is new), and the evidence before."""
 
     state: IndicatorState
-    is_new: bool
-    reputation_before: int
+    old: IndicatorState | None = None
+    old_evidence: Sequence[Evidence] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was unknown before."""
+        return self.old is None
+
+    @property
+    def reputation_before(self) -> int:
+        """Its reputation just before, at that time: worked out when asked, which most reports never are."""
+        if self.old is None:
+            return UNKNOWN_REPUTATION
+        kind = self.old.indicator.type
+        return assess(kind, voices_of(kind, self.old_evidence), self.old.benign, self.state.updated_at).reputation
 
 
 class _Subject:
@@ -76,6 +89,7 @@ class _Subject:
         "expires_at",
         "indicator",
         "key",
+        "labelled",
         "listings",
         "metadata",
         "old",
@@ -93,6 +107,8 @@ class _Subject:
         self.evidence: dict[tuple[int, str], Evidence] = {}
         self.listings: dict[str, Listing] = {}
         self.metadata: Mapping[str, Any] | None = old.metadata if old else None
+        #: The metadata that its stored labels stand for.
+        self.labelled = self.metadata
         self.expires_at = old.expires_at if old else None
         self.tlp = old.tlp if old else None
 
@@ -161,8 +177,9 @@ class Batch:
             subject.metadata = merge_metadata(subject.metadata, listed.metadata)
 
     def restate(self, key: bytes, restated: Restated) -> None:
-        """Has a known indicator described anew, where facts were taken back."""
+        """Has a known indicator described anew, where facts were taken back, and its labels with them."""
         it = self.subjects[key]
+        it.labelled = None
         it.screened, it.metadata, it.expires_at, it.tlp = restated
 
     def store(self) -> dict[bytes, Recorded]:
@@ -172,23 +189,23 @@ class Batch:
             assert subject.screened is not None
             subject.screened = allowed(self._allowlist, subject.indicator, subject.screened)
             recorded[key] = self._conclude(subject)
-        changed = [item.state for item in recorded.values()]
-        for item in recorded.values():
-            self._rollups.moved(self.subjects[item.state.id].old, item.state)
-        new = [item.state for item in recorded.values() if item.is_new]
+        moves = [(item.old, item.state) for item in recorded.values()]
+        for old, state in moves:
+            self._rollups.moved(old, state)
+        new = [state for old, state in moves if old is None]
         indicators.insert(self._tx, new, self._names)
-        indicators.update(self._tx, [state for state in changed if self.subjects[state.id].old], self._names)
+        indicators.update(self._tx, [state for old, state in moves if old is not None], self._names)
         self._store_facts()
         self._store_networks(new)
-        self._store_labels(changed)
+        self._store_labels(state for _, state in moves)
         self._rollups.apply(self._tx)
-        feeds.record_changes(self._tx, [(self.subjects[state.id].old, state) for state in changed])
+        feeds.record_changes(self._tx, moves)
         return recorded
 
     def _conclude(self, subject: _Subject) -> Recorded:
         if subject.old is None:
             evidence = (*subject.evidence.values(), *(item.evidence() for item in subject.listings.values()))
-            return Recorded(_state_of(subject, evidence, self._tx.now), True, UNKNOWN_REPUTATION)
+            return Recorded(_state_of(subject, evidence, self._tx.now))
         known = self._before.get(subject.pk, [])
         replaced = {(item.reporter, item.source) for item in subject.evidence.values()}
         replaced |= {(item.reporter, item.source) for item in subject.listings.values()}
@@ -197,9 +214,7 @@ class Batch:
             *subject.evidence.values(),
             *(item.evidence() for item in subject.listings.values()),
         )
-        now, kind = self._tx.now, subject.indicator.type
-        before = assess(kind, voices_of(kind, known), subject.old.benign, now)
-        return Recorded(_state_of(subject, evidence, now), False, before.reputation)
+        return Recorded(_state_of(subject, evidence, self._tx.now), subject.old, known)
 
     def _store_facts(self) -> None:
         subjects = self.subjects.values()
@@ -217,16 +232,25 @@ class Batch:
         if networks:
             indicators.add_networks(self._tx, networks, self._names)
 
-    def _store_labels(self, changed: Sequence[IndicatorState]) -> None:
+    def _store_labels(self, states: Iterable[IndicatorState]) -> None:
         labels = [
             (kind, str(value), state.pk)
-            for state in changed
+            for state in states
             if state.metadata
             for kind, name in (("tag", "tags"), ("technique", "mitreIds"))
-            for value in state.metadata.get(name, ())
+            for value in _new_items(self.subjects[state.id].labelled, state.metadata, name)
         ]
         if labels:
             indicators.add_labels(self._tx, labels)
+
+
+def _new_items(old: Mapping[str, Any] | None, new: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """What a list of the metadata holds that it did not hold before."""
+    items: Sequence[Any] = new.get(name, ())
+    if not items or not old or name not in old:
+        return items
+    known = old[name]
+    return [] if known == items else [item for item in items if item not in known]
 
 
 def record_reports(tx: Transaction, names: Names, said: Sequence[tuple[Reporter, Prepared]]) -> dict[bytes, Recorded]:

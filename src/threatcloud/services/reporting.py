@@ -1,21 +1,23 @@
 """Reports and sightings in: checked off the database, stored in one unit of work, audited in the same one."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from threatcloud.domain.access import Caller
-from threatcloud.domain.errors import Conflict, InvalidInput, NotFound, Problem, invalid_items
+from threatcloud.domain.errors import Conflict, DomainError, InvalidInput, NotFound, Problem, invalid_items
 from threatcloud.domain.indicator import canonical_observation, detect, indicator_key, public_id
 from threatcloud.domain.report import Report, SightingKind, check_source
 from threatcloud.domain.times import DAY_MS
 from threatcloud.services.intake import Claim, Intake, checked, checked_metadata
-from threatcloud.services.recording import Prepared, record_reports
+from threatcloud.services.recording import Prepared, Recorded
 from threatcloud.services.screening import Screener
-from threatcloud.storage import facts, idempotency, indicators, ledger
+from threatcloud.services.telling import Recorder
+from threatcloud.storage import idempotency, indicators
 from threatcloud.storage.driver import Connection, Transaction
+from threatcloud.storage.ledger import Act
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Clock, Store
 
@@ -78,15 +80,86 @@ class Noted(NamedTuple):
     reputation_change: int
 
 
+class _Batch(NamedTuple):
+    """A batch of reports on its way to the writer."""
+
+    caller: Caller
+    prepared: Sequence[Prepared]
+    received: int
+    rejected: list[Problem]
+    retry: Retry | None
+
+    def touches(self) -> Iterable[Hashable]:
+        """Its indicators, and its Idempotency-Key."""
+        again = [(self.caller.reporter, self.retry.key)] if self.retry else []
+        return [*(item.report.key for item in self.prepared), *again]
+
+    def settled(self, tx: Transaction) -> Submitted | DomainError | None:
+        """What the same request was answered before, if it was."""
+        try:
+            return self.retry and _kept(tx.db, self.caller, self.retry, tx.now)
+        except Conflict as conflict:
+            return conflict
+
+    def concluded(self, tx: Transaction, recorded: Mapping[bytes, Recorded], _: int) -> tuple[Submitted, Act]:
+        """The counts, and the ids in the order of the reports."""
+        keys = [item.report.key for item in self.prepared]
+        touched = set(keys)
+        new = sum(recorded[key].is_new for key in touched)
+        answer = Submitted(self.received, new, len(touched) - new, list(map(public_id, keys)), self.rejected)
+        if self.retry is not None:
+            done = idempotency.KeptAnswer(self.retry.digest, msgspec.json.encode(answer))
+            idempotency.keep(tx, self.caller.reporter, self.retry.key, done)
+        details = {"received": self.received, "new": new, "updated": answer.updated, "rejected": len(self.rejected)}
+        return answer, Act("create", "threats", self.caller.mask, self.caller.address, details)
+
+
+class _Sight(NamedTuple):
+    """A sighting on its way to the writer."""
+
+    caller: Caller
+    prepared: Sequence[Prepared]
+
+    def touches(self) -> Iterable[Hashable]:
+        """Its indicator."""
+        return [self.prepared[0].report.key]
+
+    def settled(self, tx: Transaction) -> Noted | DomainError | None:
+        """NotFound when nobody reported the indicator."""
+        report = self.prepared[0].report
+        if indicators.exists(tx.db, report.key):
+            return None
+        return NotFound(f"{report.indicator.value} is not a known indicator; report it with POST /api/threats")
+
+    def concluded(self, _: Transaction, recorded: Mapping[bytes, Recorded], sighting: int) -> tuple[Noted, Act]:
+        """What it changed."""
+        report = self.prepared[0].report
+        kind, value = report.indicator
+        found = recorded[report.key]
+        change = found.state.reputation - found.reputation_before
+        details = {"type": kind.value, "value": value, "kind": report.kind.value}
+        act = Act("create", "sighting", self.caller.mask, self.caller.address, details)
+        return Noted(sighting, value, found.state.sightings, change), act
+
+
+def _kept(db: Connection, caller: Caller, retry: Retry, now: int) -> Submitted | None:
+    """The answer this request got before, if it did; Conflict when the key came with another request."""
+    kept = idempotency.find(db, caller.reporter, retry.key, now - IDEMPOTENCY_MS)
+    if kept is None:
+        return None
+    if kept.request_digest != retry.digest:
+        raise Conflict("this Idempotency-Key was used with another request")
+    return msgspec.json.decode(kept.answer, type=Submitted)
+
+
 class Reporting:
     """Takes reports and sightings."""
 
     def __init__(self, store: Store, names: Names, screener: Screener, audit_secret: bytes, clock: Clock) -> None:
         self._store = store
-        self._names = names
         self._screener = screener
         self._intake = Intake(screener)
-        self._audit_secret = audit_secret
+        self._recorder = Recorder(store, names, audit_secret)
         self._clock = clock
 
     async def submit(
@@ -104,7 +177,7 @@ class Reporting:
         nothing stored; Conflict when the Idempotency-Key was used with another body.
         """
         if retry is not None:
-            kept = await self._store.read(lambda db: self._kept(db, caller, retry, self._clock()))
+            kept = await self._store.read(lambda db: _kept(db, caller, retry, self._clock()))
             if kept is not None:
                 return kept  # before the items are checked: what was good then may be too old now
         now = self._clock()
@@ -118,43 +191,7 @@ class Reporting:
                 prepared.append(made)
         if problems and not (partial and prepared):
             raise invalid_items(problems, len(claims))
-        return await self._store.write(lambda tx: self._store_batch(tx, prepared, len(claims), problems, caller, retry))
-
-    def _store_batch(
-        self,
-        tx: Transaction,
-        prepared: Sequence[Prepared],
-        received: int,
-        rejected: list[Problem],
-        caller: Caller,
-        retry: Retry | None,
-    ) -> Submitted:
-        if retry is not None:
-            kept = self._kept(tx.db, caller, retry, tx.now)
-            if kept is not None:
-                return kept
-        new = 0
-        if prepared:
-            reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
-            recorded = record_reports(tx, self._names, [(reporter, item) for item in prepared])
-            new = sum(item.is_new for item in recorded.values())
-        ids = [public_id(item.report.key) for item in prepared]
-        answer = Submitted(received, new, len(set(ids)) - new, ids, rejected)
-        details = {"received": received, "new": new, "updated": answer.updated, "rejected": len(rejected)}
-        ledger.append(tx, self._audit_secret, ledger.Act("create", "threats", caller.mask, caller.address, details))
-        if retry is not None:
-            done = idempotency.KeptAnswer(retry.digest, msgspec.json.encode(answer))
-            idempotency.keep(tx, caller.reporter, retry.key, done)
-        return answer
-
-    def _kept(self, db: Connection, caller: Caller, retry: Retry, now: int) -> Submitted | None:
-        """The answer this request got before, if it did; Conflict when the key came with another request."""
-        kept = idempotency.find(db, caller.reporter, retry.key, now - IDEMPOTENCY_MS)
-        if kept is None:
-            return None
-        if kept.request_digest != retry.digest:
-            raise Conflict("this Idempotency-Key was used with another request")
-        return msgspec.json.decode(kept.answer, type=Submitted)
+        return await self._recorder.record(_Batch(caller, prepared, len(claims), problems, retry))
 
     async def sight(
         self, value: str, source: str, kind: SightingKind, context: Mapping[str, Any], caller: Caller
@@ -174,17 +211,4 @@ class Reporting:
         )
         prepared = Prepared(report, self._screener.screen(indicator, found.anonymised), describes=False)
 
-        def work(tx: Transaction) -> Noted:
-            if indicators.find(tx.db, key, self._names) is None:
-                raise NotFound(f"{indicator.value} is not a known indicator; report it with POST /api/threats")
-            reporter = self._names.ensure_reporter(tx, caller.reporter, caller.role)
-            recorded = record_reports(tx, self._names, [(reporter, prepared)])[key]
-            details = {"type": indicator.type.value, "value": indicator.value, "kind": kind.value}
-            ledger.append(
-                tx, self._audit_secret, ledger.Act("create", "sighting", caller.mask, caller.address, details)
-            )
-            state = recorded.state
-            change = state.reputation - recorded.reputation_before
-            return Noted(facts.last_sighting(tx.db), indicator.value, state.sightings, change)
-
-        return await self._store.write(work)
+        return await self._recorder.record(_Sight(caller, [prepared]))

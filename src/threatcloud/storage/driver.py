@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 from threatcloud.domain.errors import Busy
 
 T = TypeVar("T")
+P = TypeVar("P")
 Params = Sequence[Any]
 Row = tuple[Any, ...]
 
@@ -55,3 +56,5 @@ class Transaction:
 
 Read = Callable[[Connection], T]
 Work = Callable[[Transaction], T]
+#: Does the same for many, in their order: the answer of each, or the error that is its answer.
+JointWork = Callable[[Transaction, Sequence[P]], list[T | Exception]]

@@ -80,6 +80,11 @@ def find(db: Connection, key: bytes, names: Names) -> IndicatorState | None:
     return None if row is None else state_of(row, names)
 
 
+def exists(db: Connection, key: bytes) -> bool:
+    """Whether there is an indicator with this id."""
+    return db.row("SELECT 1 FROM indicator WHERE id = ?", (key,)) is not None
+
+
 def find_connected(db: Connection, key: bytes, names: Names) -> tuple[IndicatorState, bool, bool] | None:
     """The state of the indicator with this id, whether it has any relation, and any campaign; None: not stored."""
     row = db.row(

@@ -25,28 +25,30 @@ class Act(NamedTuple):
 
 def append(tx: Transaction, secret: bytes, act: Act) -> None:
     """Adds an entry to the chain; it is stored or lost together with the unit."""
-    previous = tx.db.row("SELECT link FROM audit_entry ORDER BY seq DESC LIMIT 1")
-    salt = secrets.token_bytes(16)
-    details = msgspec.json.encode(act.details).decode()
-    digest = digest_details(salt, details)
-    link = next_link(
-        secret,
-        previous[0] if previous else GENESIS,
-        tx.now,
-        act.action,
-        act.resource,
-        act.api_key,
-        act.ip,
-        digest,
-    )
-    tx.db.run(
+    append_all(tx, secret, [act])
+
+
+def append_all(tx: Transaction, secret: bytes, acts: Sequence[Act]) -> None:
+    """Adds an entry for each act, in their order."""
+    newest = tx.db.row("SELECT link FROM audit_entry ORDER BY seq DESC LIMIT 1")
+    link = newest[0] if newest else GENESIS
+    entries: list[tuple[Any, ...]] = []
+    details: list[tuple[bytes, str]] = []
+    for act in acts:
+        salt, text = secrets.token_bytes(16), msgspec.json.encode(act.details).decode()
+        digest = digest_details(salt, text)
+        link = next_link(secret, link, tx.now, act.action, act.resource, act.api_key, act.ip, digest)
+        entries.append((tx.now, act.action, act.resource, act.api_key, act.ip, digest, link))
+        details.append((salt, text))
+    tx.db.run_many(
         "INSERT INTO audit_entry (at, action, resource, api_key, ip, details_digest, link) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (tx.now, act.action, act.resource, act.api_key, act.ip, digest, link),
+        entries,
     )
-    tx.db.run(
-        "INSERT INTO audit_detail (seq, salt, details) SELECT max(seq), ?, ? FROM audit_entry",
-        (salt, details),
+    first = last_seq(tx.db) - len(acts) + 1
+    tx.db.run_many(
+        "INSERT INTO audit_detail (seq, salt, details) VALUES (?, ?, ?)",
+        [(first + place, *detail) for place, detail in enumerate(details)],
     )
 
 
