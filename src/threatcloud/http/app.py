@@ -230,4 +230,5 @@ def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextMana
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return (gateway if scope["type"] == "http" else beside)(scope, receive, send)
 
+    app.eager = True  # type: ignore[attr-defined] # nothing in it asks for the current task (see http/eager.py)
     return app

@@ -21,6 +21,7 @@ import httptools
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from threatcloud.http.eager import is_eager, run_until_it_waits
 from threatcloud.http.errors import failure
 from threatcloud.http.joining import JoiningWriter
 from threatcloud.http.request_id import request_id
@@ -162,7 +163,9 @@ class HttpProtocol(HttpToolsProtocol):
     _phase = _IDLE
     _since: float | None = None  # the phase lasts, as of the first sweep that saw it
     _active: RequestResponseCycle | None = None  # the one being answered; self.cycle is the newest
-    _task: asyncio.Task[None] | None = None  # of the active cycle
+    _task: asyncio.Task[None] | None = None  # of the active cycle, if that is run as a task from its beginning
+    _runs_eagerly = False  # what starts now is run as soon as what arrived is parsed
+    _ready: RequestResponseCycle | None = None  # the one that waits for that
     _last_words: bytes | None = None  # a refusal that waits for the answers before it
     _outlet: Any  # what a cycle sees of the transport: to close it is up to us
     _chunk_bytes = _body_bytes = _discarded = 0
@@ -173,6 +176,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._is_eager = is_eager(self.app)
         self._writer = JoiningWriter(transport, self.loop)
         self._outlet = SimpleNamespace(write=self._writer.write, is_closing=transport.is_closing, close=self._close)
         surplus = len(self.connections) - self.limits.connections
@@ -197,6 +201,20 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_eager:
+            self._parse(data)
+            return
+        self._runs_eagerly = self._writer.holds = True
+        self._parse(data)
+        while self._ready is not None:
+            cycle, self._ready = self._ready, None
+            rest = run_until_it_waits(cycle.run_asgi(self.app))
+            if rest is not None:
+                self._keep(self.loop.create_task(rest))
+        self._runs_eagerly = self._writer.holds = False
+        self._writer.flush()
+
+    def _parse(self, data: bytes) -> None:
         if self._phase >= _BODY:
             self._count(len(data))
             if self._phase == _DEAF:
@@ -300,8 +318,15 @@ class HttpProtocol(HttpToolsProtocol):
             self._start(cycle)
 
     def _start(self, cycle: RequestResponseCycle) -> None:
-        self._active = cycle
-        self._task = task = self.loop.create_task(cycle.run_asgi(self.app))
+        self._active, self._task = cycle, None
+        if self._runs_eagerly:
+            self._ready = cycle
+            return
+        self._task = self.loop.create_task(cycle.run_asgi(self.app))
+        self._keep(self._task)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Has the server know of a task for as long as it runs."""
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -369,7 +394,7 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle is not self._active:
             self.pipeline.popleft()
             return
-        self._active = None
+        self._active = self._ready = None
         if self._task is not None and getcoroutinestate(cast(Any, self._task.get_coro())) == CORO_CREATED:
             self._task.cancel()
 

@@ -107,6 +107,7 @@ class Server(uvicorn.Server):
             return
         self.servers = [await self._serve_socket(sock) for sock in sockets or self._sockets]
         self.started = True
+        self._sweep_due_s, self._has_paused = asyncio.get_running_loop().time(), False
         self._sweep()
         self._on_started(self._url)
 
@@ -127,9 +128,15 @@ class Server(uvicorn.Server):
         )
 
     def _sweep(self) -> None:
+        """Has every connection look at its time-outs. After a pause of the server, only the next time: what clients
+        sent meanwhile is to be read first."""
         loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(self._limits.sweep_s, self._sweep)
         now_s = loop.time()
+        has_paused = now_s > self._sweep_due_s + self._limits.sweep_s and not self._has_paused
+        self._sweeper = loop.call_later(self._limits.sweep_s, self._sweep)
+        self._sweep_due_s, self._has_paused = now_s + self._limits.sweep_s, has_paused
+        if has_paused:
+            return
         for connection in tuple(self.server_state.connections):
             cast(HttpProtocol, connection).check(now_s)
 

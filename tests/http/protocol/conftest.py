@@ -1,4 +1,4 @@
-"""Every test of the protocol runs on both event loops."""
+"""Every test of the protocol runs on both event loops, on each with an app that is eager, too."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,10 @@ import pytest
 from tests.http.protocol.sites import PATIENT, Site, running
 
 
-@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+@pytest.fixture(scope="module", params=["uvloop", "asyncio", "uvloop eager", "asyncio eager"])
 def loop(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    if name == "uvloop":
+    if name.startswith("uvloop"):
         pytest.importorskip("uvloop")
     return name
 

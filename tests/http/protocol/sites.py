@@ -30,6 +30,7 @@ class App:
     def __init__(self) -> None:
         self.served: list[str] = []
         self.stopped = False
+        self.eager = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -219,12 +220,15 @@ def settings(**changes: Any) -> Any:
 
 @contextmanager
 def running(limits: ServerLimits, loop: str = "auto", **changes: Any) -> Iterator[Site]:
+    """A server on an event loop, with an app that is ``eager`` where the loop's name says so."""
+    loop, _, eager = loop.partition(" ")
     app, started, urls = App(), threading.Event(), list[str]()
 
     def on_started(url: str) -> None:
         urls.append(url)
         started.set()
 
+    app.eager = eager == "eager"
     server = Server(app, limits=limits, **settings(on_started=on_started, **changes))
     server.config.loop = loop
     thread = threading.Thread(target=server.run)
