@@ -11,14 +11,14 @@ from threatcloud.domain.canonical.refang import refang
 from threatcloud.domain.errors import InvalidInput, invalid
 from threatcloud.domain.indicator import Indicator, IndicatorType, InvalidIndicator, canonical
 from threatcloud.domain.reputation import UNKNOWN_REPUTATION
-from threatcloud.domain.state import IndicatorState, Status
+from threatcloud.domain.state import Status
 from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.http import wire
 from threatcloud.http.answer import TEXT, Answer, collection, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.parameters import END, Cursor, Limit200, PageNumber, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord, Verdict
-from threatcloud.services.lookup import RANGE_CLASS_LINES, RANGE_PREFIX_DIGITS, Unknown
+from threatcloud.services.lookup import RANGE_CLASS_LINES, RANGE_PREFIX_DIGITS, Standing, Unknown
 from threatcloud.storage.search import Filters, Sort
 
 MAX_LOOKUPS: Final = 10_000
@@ -110,17 +110,16 @@ async def verdicts(call: Call) -> Answer:
     """One verdict per value."""
     values: list[str] = call.body.values
     found = await call.services.lookup.verdicts(values)
-    return ok([_verdict(value, item) for value, item in zip(values, found, strict=True)])
+    return ok(list(map(_verdict, found, values)))
 
 
-def _verdict(value: str, item: IndicatorState | Indicator | InvalidIndicator) -> Verdict:
+def _verdict(item: Standing | Indicator | InvalidIndicator, value: str) -> Verdict:
     if isinstance(item, InvalidIndicator):
         return Verdict(value, None, None, "invalid", error=item.reason)
     if isinstance(item, Indicator):
         return Verdict(item.value, item.type.value, UNKNOWN_REPUTATION, "unknown")
-    indicator = item.indicator
-    kind: Any = indicator.type.value
-    return Verdict(indicator.value, kind, item.reputation, item.status.value, item.sightings, item.category)
+    kind: Any = item.indicator.type.value
+    return Verdict(item.indicator.value, kind, *item.brief)
 
 
 async def private_range(call: Call) -> Answer:

@@ -45,6 +45,13 @@ class Unknown(NamedTuple):
     networks: list[IndicatorState]
 
 
+class Standing(NamedTuple):
+    """How a known indicator stands, in short."""
+
+    indicator: Indicator
+    brief: indicators.Brief
+
+
 class Share(NamedTuple):
     """One term of a reputation: who, how much in log-odds, and the change in points if it were left out."""
 
@@ -70,6 +77,23 @@ class Page(NamedTuple):
     items: list[Any]
     total: int
     next_cursor: str | None
+
+
+def _verdicts(db: Connection, values: Sequence[str]) -> list[Standing | Indicator | InvalidIndicator]:
+    found: list[tuple[Indicator | InvalidIndicator, bytes]] = []
+    for value in values:
+        try:
+            indicator = detect(value)
+        except InvalidIndicator as error:
+            found.append((error, b""))
+        else:
+            found.append((indicator, indicator_key(*indicator)))
+    # In the order of the index, so that its pages are read one after another.
+    briefs = indicators.briefs(db, sorted({key for _, key in found if key}))
+    return [
+        item if (brief := briefs.get(key)) is None or isinstance(item, InvalidIndicator) else Standing(item, brief)
+        for item, key in found
+    ]
 
 
 class Lookup:
@@ -128,19 +152,9 @@ class Lookup:
 
         return await self._store.read(read)
 
-    async def verdicts(self, values: Sequence[str]) -> list[IndicatorState | Indicator | InvalidIndicator]:
-        """One verdict per value, in order: its state, or the unknown indicator it is, or why it is none."""
-        found: list[Indicator | InvalidIndicator] = []
-        for value in values:
-            try:
-                found.append(detect(value))
-            except InvalidIndicator as error:
-                found.append(error)
-        keys = [indicator_key(*item) for item in found if isinstance(item, Indicator)]
-        states = await self._store.scan(lambda db: indicators.find_many(db, list(dict.fromkeys(keys)), self._names))
-        return [
-            item if isinstance(item, InvalidIndicator) else states.get(indicator_key(*item), item) for item in found
-        ]
+    async def verdicts(self, values: Sequence[str]) -> list[Standing | Indicator | InvalidIndicator]:
+        """One verdict per value, in order: how it stands, or the unknown indicator it is, or why it is none."""
+        return await self._store.scan(lambda db: _verdicts(db, values))
 
     async def range(self, prefix: str) -> list[tuple[str, int]]:
         """(rest of the SHA-256 in hex, reputation) of every indicator whose digest begins with four hex digits."""

@@ -1,7 +1,7 @@
 """The indicator table: states by id, written in batches, searched by page."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -100,6 +100,21 @@ def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes
     """The states that exist among the ids, by id."""
     rows = db.rows_in(f"SELECT {COLUMNS} FROM indicator WHERE id IN keys()", keys)
     return {row[1]: state_of(row, names) for row in rows}
+
+
+class Brief(NamedTuple):
+    """The little that a verdict tells."""
+
+    reputation: int
+    status: str
+    sightings: int
+    category: str | None
+
+
+def briefs(db: Connection, keys: Sequence[bytes]) -> dict[bytes, Brief]:
+    """What verdicts tell of those that exist among the ids, by id: a fifth of what a whole state costs."""
+    rows = db.rows_in("SELECT id, reputation, status, sightings, category FROM indicator WHERE id IN keys()", keys)
+    return {row[0]: Brief(*row[1:]) for row in rows}
 
 
 def next_pk(db: Connection) -> int:
