@@ -1,113 +1,100 @@
-"""``python -m bench [--indicators N]``: import, reads and memory, against a floor, kept in bench/results/."""
+"""Measures every route, write and job at each size of the store, and prints one table: ``python -m bench --help``."""
 
 import argparse
-import json
-import os
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench import machine, processes, reads, values
+import msgspec
 
-FRESH = 100_000
+from bench import machine, processes, registry, report, results, stores
+from bench.fill import Filled
+from bench.results import Line, Result
+from bench.rows import Row
+from bench.served import Effort, Site
+from bench.sizes import SIZES, SMALLEST, Size
+
+_EXAMPLES = """examples:
+  python -m bench --quick                     everything at 10k, in short rounds
+  python -m bench --keep data/bench           everything; the filled stores are used again for a day
+  python -m bench --sizes 1m --rows look-up   the rows that have this in their name, at one size
+  python -m bench --list                      the rows, and what is wanted of them
+"""
+_EFFORT = Effort(rounds=3, seconds=3)
+_QUICK = Effort(rounds=2, seconds=1)
 
 
 def main() -> None:
-    """Runs everything and prints one table."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--indicators", type=int, default=1_000_000, help="stored before anything is measured")
-    parser.add_argument("--seconds", type=int, default=5, help="of load in each round")
-    options = parser.parse_args()
+    """Runs what is asked for."""
+    options = _options()
+    if options.list:
+        for row in options.rows:
+            print(f"{row.name:32} {row.wanted}")
+        return
     processes.require_tools()
-    with tempfile.TemporaryDirectory(prefix="threat-cloud-bench-") as folder:
-        result = run(Path(folder), options.indicators, options.seconds)
-    path = Path(__file__).parent / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    show(result)
-    print(f"kept in {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    effort = Effort(options.rounds or options.effort.rounds, options.seconds or options.effort.seconds)
+    with tempfile.TemporaryDirectory(prefix="threat-cloud-bench-", dir=options.keep) as folder:
+        result = measure(Path(folder), options.keep, options.sizes, options.rows, effort)
+    path = results.save(result)
+    print(report.table(result))
+    print(f"kept in {path}")
 
 
-def run(folder: Path, indicators: int, seconds: int) -> dict[str, Any]:
-    """All figures of one run."""
-    stored, origin = values.addresses(indicators + FRESH)
-    fill, fresh = folder / "fill.txt", folder / "fresh.txt"
-    fill.write_text("\n".join(stored[:indicators]) + "\n", "utf-8")
-    fresh.write_text("\n".join(stored[indicators:]) + "\n", "utf-8")
-    environment = {
-        "TC_DB_PATH": str(folder / "bench.db"),
-        "TC_API_KEYS": f"{reads.KEY}:read",
-        "TC_RATE_LIMIT_READ": "1000000",
-        "TC_RATE_LIMIT_FEED": "1000000",
-        "TC_LOG_LEVEL": "warning",
-    }
-    print(f"filling the database with {indicators} addresses ({origin}) ...", flush=True)
-    filled_at = time.perf_counter()
-    importing(fill, environment)
-    fill_rate = indicators / (time.perf_counter() - filled_at)
-    port = processes.free_port()
-    environment["TC_PORT"] = str(port)
-    started_at = time.perf_counter()
-    with processes.pinned(["-m", "threatcloud", "serve"], port, environment) as pid:
-        start_s = time.perf_counter() - started_at
-        wait_until_quiet(pid)
-        table = reads.measure(folder, port, pid, reads.rows(port, stored[:5_000]), seconds)
-        memory = machine.memory_mb(pid)
-    with processes.running([sys.executable, "-m", "threatcloud", "serve"], port, environment) as pid:
-        rate, peak, import_cpu_us = measure_import(fresh, environment, pid)
-    return {
-        "machine": machine.facts(),
-        "indicators": indicators,
-        "values": origin,
-        "start until /health, s": round(start_s, 2),
-        "server RssAnon after load, MB": round(memory["RssAnon"]),
-        "server RssFile after load, MB": round(memory["RssFile"]),
-        "import into empty, rows/s": round(fill_rate),
-        f"import of {FRESH} into {indicators}, rows/s": round(rate),
-        "import, server CPU us a row": round(import_cpu_us, 1),
-        "server RssAnon after import, MB": round(peak["RssAnon"]),
-        "reads": table,
-    }
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--sizes", default="", help=f"of the store, comma separated (default: {','.join(SIZES)})")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only rows with this in their name")
+    parser.add_argument("--quick", action="store_true", help="10k and short rounds unless said otherwise")
+    parser.add_argument("--rounds", type=int, help="of each figure, whose median counts")
+    parser.add_argument("--seconds", type=float, help="of load in each round")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep filled stores here and use them again")
+    parser.add_argument("--list", action="store_true", help="only show the rows")
+    options = parser.parse_args()
+    options.effort = _QUICK if options.quick else _EFFORT
+    try:
+        options.rows = registry.chosen(options.rows)
+        options.sizes = [
+            SIZES[name] for name in (options.sizes or ("10k" if options.quick else ",".join(SIZES))).split(",")
+        ]
+    except KeyError as error:
+        parser.error(f"no size {error}; there are {', '.join(SIZES)}")
+    except ValueError as error:
+        parser.error(str(error))
+    return options
 
 
-def wait_until_quiet(pid: int, *, most_s: int = 600) -> None:
-    """Returns once the server has done what an import leaves to do (correlation) and idles."""
-    print("waiting until the server idles ...", flush=True)
-    for _ in range(most_s // 3):
-        before_s = machine.cpu_s(pid)
-        time.sleep(3)
-        if machine.cpu_s(pid) - before_s < 0.15:
-            return
-    sys.exit("bench: the server does not come to rest")
+def measure(folder: Path, keep: Path | None, sizes: Sequence[Size], rows: Sequence[Row], effort: Effort) -> Result:
+    """All figures of one run; the stores are measured from the smallest on."""
+    facts, measured_at = machine.facts(), time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    lines: list[Line] = []
+    filled: list[Filled] = []
+    for size in sorted(sizes, key=lambda one: one.indicators):
+        work = folder / size.name
+        work.mkdir()
+        filled.append(stores.provide(work / "bench.db", size, keep))
+        with Site(work, filled[-1], effort) as site:
+            for row in rows:
+                lines.append(_line(site, row, size, lines))
+        shutil.rmtree(work)
+    stores_told = [msgspec.to_builtins(one) for one in filled]
+    return Result(measured_at, facts, effort.rounds, effort.seconds, stores_told, lines)
 
 
-def show(result: dict[str, Any]) -> None:
-    """Prints the figures, and the table of reads."""
-    for name, value in result.items():
-        if name != "reads":
-            print(f"{name:34} {value}")
-    table = result["reads"]
-    print()
-    print(" | ".join(f"{name:>12}" if name != "row" else f"{name:26}" for name in table[0]))
-    for row in table:
-        print(" | ".join(f"{row[name]!s:>12}" if name != "row" else f"{row[name]:26}" for name in row))
-
-
-def measure_import(fresh: Path, environment: dict[str, str], pid: int) -> tuple[float, dict[str, float], float]:
-    """A file of new addresses into the running server: rows a second, its memory after it, its CPU time a row."""
-    before_s = machine.cpu_s(pid)
-    summary = importing(fresh, environment)
-    return FRESH / summary["seconds"], machine.memory_mb(pid), (machine.cpu_s(pid) - before_s) / FRESH * 1e6
-
-
-def importing(path: Path, environment: dict[str, str]) -> dict[str, Any]:
-    """Imports a file as a user would; gives the summary."""
-    command = [sys.executable, "-m", "threatcloud", "import", str(path), "--source", "feed:bench", "--json"]
-    answer = subprocess.run(command, check=True, env={**os.environ, **environment}, stdout=subprocess.PIPE)
-    return dict(json.loads(answer.stdout))
+def _line(site: Site, row: Row, size: Size, before: Sequence[Line]) -> Line:
+    print(f"{size.name}: {row.name} ...", end=" ", file=sys.stderr, flush=True)
+    figures = {**row.measure(site), **site.memory()}
+    at_smallest = next((line.figures for line in before if (line.row, line.size) == (row.name, SMALLEST.name)), None)
+    line = results.judged(row.name, size.name, figures, row.wanted, figures if size is SMALLEST else at_smallest)
+    print(report.told(line.figures), line.verdict, file=sys.stderr, flush=True)
+    return line
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import os
 import platform
 from pathlib import Path
 
+import apsw
+
 
 def facts() -> dict[str, str | int]:
     """The machine in a few words."""
@@ -13,19 +15,21 @@ def facts() -> dict[str, str | int]:
     return {
         "cpu": model,
         "cores": os.cpu_count() or 0,
-        "load1": f"{os.getloadavg()[0]:.2f}",
+        "memory GB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "load before": f"{os.getloadavg()[0]:.2f}",
         "python": platform.python_version(),
+        "sqlite": apsw.sqlite_lib_version(),
         "system": platform.platform(),
     }
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """Anonymous and file-backed resident memory of a process, in MB (the mapped database counts as file-backed)."""
+    """Memory of a process in MB: all that is resident (RSS, the mapped database too), and its own (RssAnon)."""
     found = {}
     for line in _lines(f"/proc/{pid}/status"):
         name, _, rest = line.partition(":")
-        if name in {"RssAnon", "RssFile"}:
-            found[name] = int(rest.split()[0]) / 1024
+        if name in {"RssAnon", "VmRSS"}:
+            found[name.replace("VmRSS", "RSS")] = int(rest.split()[0]) / 1024
     return found
 
 

@@ -1,135 +1,144 @@
-"""Routes that read, each against a floor that answers the same bytes: what is asked, and how it is measured."""
+"""Requests under load, each against a floor that answers the same bytes; server and floor take turns."""
 
-import http.client
 import json
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bench import machine, processes
+from bench import machine, processes, wrk
+from bench.figures import Figures, medians, with_ratios
+from bench.rows import Measure
+from bench.served import KEY, Answer, Site
 
-KEY = "bench-key-0123456789"
-ROUNDS = 3
-_PER_CONNECTION = {"date", "connection"}
-_LOAD = """
-local paths = {{}}
-for line in io.lines("{paths}") do paths[#paths + 1] = line end
-local at = 0
-{headers}
-request = function()
-  at = at % #paths + 1
-  return wrk.format("GET", paths[at])
-end
-"""
+_VALUES = 5_000
+_LOOKUP_VALUES = 10_000
+_LOOKUP_BODIES = 8
 
 
-class Row(NamedTuple):
-    """One line of the table: the paths asked in turn, headers beside the key, the ratio to the floor wanted."""
+class Asked(NamedTuple):
+    """What is sent in turn: paths, or bodies of JSON to a target; with what headers, and the status it gets."""
 
-    name: str
-    paths: Sequence[str]
+    lines: Sequence[str]
     headers: Mapping[str, str] = {}
-    connections: int = 16
-    wanted_ratio: float | None = None
+    target: str | None = None
+    status: int = 200
 
 
-class Answer(NamedTuple):
-    """One answer of the server, without what every server sets itself."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
+Ask = Callable[[Site], Asked]
 
 
-def rows(port: int, known: Sequence[str]) -> list[Row]:
-    """What is asked of a server that has the known addresses."""
-    blocklist = "/api/feeds/ip-blocklist"
-    etag = fetch(port, blocklist, {"Accept-Encoding": "zstd"}).headers["etag"]
-    pages = [f"/api/iocs?type=ip&limit=50&page={page}" for page in range(1, 21)]
-    return [
-        Row("look-up", [f"/api/iocs/{value}" for value in known], wanted_ratio=0.45),
-        Row("health", ["/health"], wanted_ratio=0.5),
-        Row("search, pages 1-20", pages),
-        Row("search, filtered", [f"{page}&status=active&minReputation=1" for page in pages]),
-        Row("blocklist, 304", [blocklist], {"If-None-Match": etag}, wanted_ratio=0.5),
-        Row("blocklist, whole (zstd)", [blocklist], {"Accept-Encoding": "zstd"}, connections=4, wanted_ratio=0.8),
-        *(
-            Row(path.removeprefix("/api/").partition("?")[0], [path], connections=10)
-            for path in (
-                "/api/stats",
-                "/api/query/timeseries?granularity=day",
-                "/api/query/geo",
-                "/api/query/trends",
-                "/api/query/mitre-heatmap",
-                "/api/campaigns/stats",
-            )
-        ),
-    ]
+def path(text: str, **headers: str) -> Ask:
+    """One path, over and over."""
+    return lambda _: Asked([text], _named(headers))
 
 
-def measure(folder: Path, port: int, pid: int, asked: Sequence[Row], seconds: int) -> list[dict[str, Any]]:
-    """The figures of each row, medians of rounds in which server and floor take turns."""
-    return [_measure(folder / f"row{number}", port, pid, row, seconds) for number, row in enumerate(asked)]
+def known_values(site: Site) -> Asked:
+    """Look-ups of stored addresses."""
+    return Asked([f"/api/iocs/{value}" for value in site.known(_VALUES)])
 
 
-def _measure(folder: Path, port: int, pid: int, row: Row, seconds: int) -> dict[str, Any]:
-    folder.mkdir()
-    script = _script(folder, row)
-    loads: list[processes.Load] = []
-    floors: list[processes.Load] = []
-    cpu_us: list[float] = []
-    with _floor_server(folder, fetch(port, row.paths[0], row.headers)) as floor:
-        for _ in range(ROUNDS):
-            floors.append(processes.wrk(floor, script, seconds, row.connections))
-            before_s = machine.cpu_s(pid)
-            load = processes.wrk(port, script, seconds, row.connections)
-            cpu_us.append((machine.cpu_s(pid) - before_s) / (load.requests_a_second * seconds) * 1e6)
-            if load.errors:
-                raise SystemExit(f"bench: {row.name}: {load.errors} requests failed")
-            loads.append(load)
-    ratios = [load.requests_a_second / floor.requests_a_second for load, floor in zip(loads, floors, strict=True)]
-    return {
-        "row": row.name,
-        "requests/s": round(statistics.median(load.requests_a_second for load in loads)),
-        "p50 ms": round(statistics.median(load.p50_ms for load in loads), 2),
-        "p99 ms": round(statistics.median(load.p99_ms for load in loads), 2),
-        "CPU us": round(statistics.median(cpu_us), 1),
-        "floor/s": round(statistics.median(floor.requests_a_second for floor in floors)),
-        "floor p99 ms": round(statistics.median(floor.p99_ms for floor in floors), 2),
-        "ratio": round(statistics.median(ratios), 3),
-        "wanted": row.wanted_ratio,
-    }
+def unknown_values(site: Site) -> Asked:
+    """Look-ups of addresses nobody reported, which answer 404."""
+    return Asked([f"/api/iocs/{value}" for value in site.fresh(_VALUES)], status=404)
 
 
-def _script(folder: Path, row: Row) -> Path:
-    paths, script = folder / "paths.txt", folder / "load.lua"
-    paths.write_text("\n".join(row.paths) + "\n", "utf-8")
-    headers = {"Authorization": f"Bearer {KEY}", **row.headers}
-    lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
-    script.write_text(_LOAD.format(paths=paths, headers=lines), "utf-8")
-    return script
+def pages(parameters: str = "") -> Ask:
+    """Pages 1 to 20 of a search among addresses."""
+    return lambda _: Asked([f"/api/iocs?type=ip&limit=50&page={page}{parameters}" for page in range(1, 21)])
+
+
+def revalidation(text: str) -> Ask:
+    """A path by somebody who has it already."""
+
+    def ask(site: Site) -> Asked:
+        etag = site.ask("GET", text, {"Accept-Encoding": "zstd"}).headers["etag"]
+        return Asked([text], {"If-None-Match": etag}, status=304)
+
+    return ask
+
+
+def since(text: str) -> Ask:
+    """A path that ends with the version of before the last day's change."""
+    return lambda site: Asked([text + site.filled.version])
+
+
+def many_values(site: Site) -> Asked:
+    """Bodies of 10,000 values: nine in ten are stored, as far as there are so many."""
+    known = site.known(_LOOKUP_VALUES * 9 // 10 * _LOOKUP_BODIES)
+    strangers = site.fresh(_LOOKUP_VALUES * _LOOKUP_BODIES)
+    chance = random.Random(5)
+    bodies = []
+    for _ in range(_LOOKUP_BODIES):
+        asked = chance.sample(known, min(len(known), _LOOKUP_VALUES * 9 // 10))
+        asked += chance.sample(strangers, _LOOKUP_VALUES - len(asked))
+        chance.shuffle(asked)
+        bodies.append(json.dumps({"values": asked}))
+    return Asked(bodies, target="/api/iocs/lookup")
+
+
+def load(ask: Ask, connections: int = 16, *, payload: bool = False, items: int = 0) -> Measure:
+    """How a row of requests is measured; with MB of payload or items a second where that is the point."""
+
+    def measure(site: Site) -> Figures:
+        asked, folder = ask(site), site.new_folder()
+        method = "POST" if asked.target else "GET"
+        body = asked.lines[0] if asked.target else None
+        answer = site.ask(method, asked.target or asked.lines[0], asked.headers, body)
+        if answer.status != asked.status:
+            raise SystemExit(f"bench: {asked.target or asked.lines[0]} answers {answer.status}: {answer.body[:200]!r}")
+        headers = {"Authorization": f"Bearer {KEY}", **asked.headers}
+        script = wrk.write_script(folder, method, asked.target, asked.lines, headers)
+        with _floor(folder, answer) as floor_port:
+            figures = _in_turns(site, script, floor_port, connections, is_refusal=asked.status >= 400)
+        if payload:
+            figures["MB/s"] = figures["requests/s"] * len(answer.body) / 1e6
+        if items:
+            figures["values/s"] = figures["requests/s"] * items
+        return figures
+
+    return measure
+
+
+def _in_turns(site: Site, script: Path, floor_port: int, connections: int, *, is_refusal: bool) -> Figures:
+    rounds: list[Figures] = []
+    rates: list[tuple[float, float]] = []
+    for _ in range(site.effort.rounds):
+        floor = wrk.run(floor_port, script, site.effort.seconds, connections)
+        before_s = machine.cpu_s(site.pid)
+        ours = wrk.run(site.port, script, site.effort.seconds, connections)
+        used_s = machine.cpu_s(site.pid) - before_s
+        check(ours, is_refusal=is_refusal)
+        rates.append((ours.requests_a_second, floor.requests_a_second))
+        rounds.append(
+            {
+                "requests/s": ours.requests_a_second,
+                "p50 ms": ours.p50_ms,
+                "p99 ms": ours.p99_ms,
+                "CPU us": used_s / ours.requests * 1e6,
+                "floor p99 ms": floor.p99_ms,
+                "p99/floor": ours.p99_ms / floor.p99_ms,
+            }
+        )
+    return with_ratios(medians(rounds), rates)
+
+
+def check(seen: wrk.Load, *, is_refusal: bool = False) -> None:
+    """Ends the run when requests did not get the answer they should."""
+    if seen.broken or seen.refused != (seen.requests if is_refusal else 0):
+        raise SystemExit(f"bench: {seen.refused} of {seen.requests} requests were refused, {seen.broken} broken")
 
 
 @contextmanager
-def _floor_server(folder: Path, answer: Answer) -> Iterator[int]:
+def _floor(folder: Path, answer: Answer) -> Iterator[int]:
     """A floor that answers this; gives its port."""
     (folder / "body").write_bytes(answer.body)
     (folder / "head.json").write_text(json.dumps({"status": answer.status, "headers": answer.headers}), "utf-8")
     port = processes.free_port()
-    with processes.pinned(["-m", "bench.floor", str(folder), str(port)], port):
+    with processes.serving(["-m", "bench.floor", str(folder), str(port)], port):
         yield port
 
 
-def fetch(port: int, path: str, headers: Mapping[str, str]) -> Answer:
-    """One answer of the server."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {KEY}", **headers})
-    found = connection.getresponse()
-    own = {name.lower(): value for name, value in found.getheaders() if name.lower() not in _PER_CONNECTION}
-    answer = Answer(found.status, own, found.read())
-    connection.close()
-    if answer.status >= 400:
-        raise SystemExit(f"bench: {path} answers {answer.status}: {answer.body[:200]!r}")
-    return answer
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-").title(): value for name, value in headers.items()}

@@ -1,0 +1,155 @@
+"""Look-ups while the server, or a command beside it, works at something else; and how fast that work is."""
+
+import json
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from bench import processes, reads, wrk
+from bench.figures import Figures
+from bench.rows import Measure
+from bench.served import KEY, Site
+from bench.writes import import_command, import_file, report
+from threatcloud.domain.indicator import detect
+
+BLOCKLIST = "/api/feeds/ip-blocklist"
+_POLL_S = 0.02
+_PUBLISHED_WITHIN_S = 30
+
+#: Has something going on until its context ends; it tells its own figures by then.
+Work = Callable[[Site], AbstractContextManager[Figures]]
+
+
+def lookups_while(work: Work) -> Measure:
+    """Look-ups of stored addresses at 16 connections for all the rounds at once, while the work goes on."""
+
+    def measure(site: Site) -> Figures:
+        site.rest()
+        asked = reads.known_values(site)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        script = wrk.write_script(site.new_folder(), "GET", None, asked.lines, headers)
+        with work(site) as told:
+            seen = wrk.run(site.port, script, site.effort.seconds * site.effort.rounds, 16)
+        reads.check(seen)
+        return {"requests/s": seen.requests_a_second, "p50 ms": seen.p50_ms, "p99 ms": seen.p99_ms, **told}
+
+    return measure
+
+
+@contextmanager
+def rebuilding(site: Site) -> Iterator[Figures]:
+    """The blocklist changes ten times a second, so that it is rendered as often as the server ever does."""
+    told: Figures = {}
+    before = _version(site)
+    with _repeating(lambda: _report(site), pause_s=0.1):
+        yield told
+    told["versions"] = int(_version(site).rpartition(".")[2]) - int(before.rpartition(".")[2])
+
+
+@contextmanager
+def backing_up(site: Site) -> Iterator[Figures]:
+    """One backup after the other."""
+    target = site.new_folder() / "backup.db"
+    command = processes.pinned(
+        processes.LOAD_CORE, ["-m", "threatcloud", "backup", str(target), "--force", "--json"], nice=10
+    )
+    told: Figures = {}
+    with _commands(lambda: command, site) as done:
+        yield told
+    told["backups"] = len(done)
+
+
+@contextmanager
+def importing(site: Site) -> Iterator[Figures]:
+    """One import of new addresses after the other."""
+    told: Figures = {}
+    with _commands(lambda: import_command(import_file(site)[0]), site) as done:
+        yield told
+    told["rows"] = sum(json.loads(text)["new"] for text in done)
+
+
+@contextmanager
+def correlating(site: Site) -> Iterator[Figures]:
+    """Correlation has 100,000 new URLs before it."""
+    path, count = import_file(site, "urls")
+    processes.output_of(import_command(path), site.environment)
+    before = _correlated(site)
+    told: Figures = {}
+    yield told
+    told["looked at"] = _correlated(site) - before
+    told["of"] = count
+
+
+def publishing(site: Site) -> Figures:
+    """From the answer to a report until the list has the address: the time of the slowest of some changes."""
+    took_s = []
+    for _ in range(site.effort.rounds):
+        site.rest()
+        etag = site.ask("GET", BLOCKLIST).headers["etag"]
+        value = _report(site)
+        answered_s = time.perf_counter()
+        while True:
+            found = site.ask("GET", BLOCKLIST, {"If-None-Match": etag})
+            took_s.append(time.perf_counter() - answered_s)
+            if found.status == 200 and f"\n{value}\n".encode() in found.body:
+                break
+            if took_s.pop() > _PUBLISHED_WITHIN_S:
+                sys.exit("bench: a change does not come into the list")
+            time.sleep(_POLL_S)
+    return {"published s": max(took_s), "median s": statistics.median(took_s)}
+
+
+def _report(site: Site) -> str:
+    """Reports a new address that may be listed; gives it."""
+    while True:
+        (value,) = site.fresh(1)
+        item = {**report(value, random.Random(7)), "severity": "critical", "confidence": 1.0}
+        answer = site.ask("POST", "/api/threats", body=json.dumps({"threats": [item]}))
+        if answer.status != 201:
+            sys.exit(f"bench: a report answers {answer.status}: {answer.body[:200]!r}")
+        if json.loads(site.ask("GET", f"/api/iocs/{value}").body)["data"]["status"] == "active":
+            return detect(value).value
+
+
+def _version(site: Site) -> str:
+    return site.ask("HEAD", BLOCKLIST).headers["x-feed-version"]
+
+
+def _correlated(site: Site) -> int:
+    """How many indicators correlation has looked at."""
+    (row,) = site.query(
+        "SELECT count(*) FROM indicator i, (SELECT value FROM meta WHERE name = 'correlation') m "
+        "WHERE i.type = 4 AND i.updated_at <= CAST(m.value AS INTEGER)"
+    )
+    return int(row[0])
+
+
+@contextmanager
+def _repeating(act: Callable[[], object], pause_s: float) -> Iterator[None]:
+    """Acts over and over in a thread until the context ends."""
+    stopping = threading.Event()
+
+    def run() -> None:
+        while not stopping.is_set():
+            act()
+            stopping.wait(pause_s)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+@contextmanager
+def _commands(make: Callable[[], list[str]], site: Site) -> Iterator[list[str]]:
+    """Runs one command after the other; what each of them printed is known when the context ends."""
+    done: list[str] = []
+    with _repeating(lambda: done.append(processes.output_of(make(), site.environment)), pause_s=0.0):
+        yield done

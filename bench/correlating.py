@@ -1,0 +1,75 @@
+"""Correlation of a whole store from nothing, and of some new values then, in a process of its own.
+
+    python -m bench.correlating DATABASE
+
+changes the database: all that correlation found before is forgotten.
+"""
+
+import asyncio
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from bench import processes
+from bench.figures import Figures
+from bench.fill import Filling
+from bench.served import Site
+from threatcloud.bootstrap import clock, make_screener, tune_collector
+from threatcloud.config import load_settings
+from threatcloud.storage.driver import Transaction
+from threatcloud.storage.names import Names
+from threatcloud.storage.store import open_store
+
+NEW = 10_000
+#: All that follows from comparing, and how far it got.
+_TABLES = (
+    "feature",
+    "feature_name",
+    "campaign",
+    "campaign_member",
+    "campaign_event",
+    "campaign_ban",
+    "correlation_due",
+)
+
+
+def measure(site: Site) -> Figures:
+    """The seconds of both, on a copy and on the server's core, with no server running."""
+    site.stop()
+    copy = site.new_folder() / "copy.db"
+    shutil.copyfile(site.database, copy)
+    fresh = copy.with_name("fresh.txt")
+    fresh.write_text("\n".join(site.fresh(NEW)), "utf-8")
+    arguments = ["-m", "bench.correlating", str(copy), str(fresh)]
+    told: Figures = json.loads(processes.output_of(processes.pinned(processes.SERVER_CORE, arguments)))
+    copy.unlink()
+    return told
+
+
+async def _correlate(path: Path, fresh: list[str]) -> Figures:
+    store = open_store(path, clock)
+    try:
+        await store.write(_forget)
+        filling = Filling(store, Names(), make_screener(load_settings({}, {})))
+        await store.read(filling.names.load)
+        tune_collector()
+        whole_s = await filling.correlate()
+        await filling.add(fresh, 0, "new values")
+        started_s = time.perf_counter()
+        await filling.correlate()
+        return {"whole s": whole_s, "10k new s": time.perf_counter() - started_s}
+    finally:
+        store.close()
+
+
+def _forget(tx: Transaction) -> None:
+    for table in _TABLES:
+        tx.db.run(f"DELETE FROM {table}")
+    tx.db.run("DELETE FROM meta WHERE name = 'correlation'")
+
+
+if __name__ == "__main__":
+    values = Path(sys.argv[2]).read_text("utf-8").split()
+    print(json.dumps(asyncio.run(_correlate(Path(sys.argv[1]), values))))

@@ -1,0 +1,58 @@
+"""Results as they are kept: JSON with what they were measured on."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.figures import Figures, flatness, rounded, verdict
+
+FOLDER = Path(__file__).parent / "results"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One row at one size: its figures, what was wanted, and the verdict (see ``figures.verdict``)."""
+
+    row: str
+    size: str
+    figures: Figures
+    wanted: str
+    verdict: str
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One run."""
+
+    measured_at: str
+    machine: dict[str, str | int]
+    rounds: int
+    seconds: float
+    stores: list[dict[str, Any]]
+    lines: list[Line]
+
+
+def judged(row: str, size: str, figures: Figures, wanted: str, smallest: Figures | None) -> Line:
+    """The line of a row, with how flat it is against the smallest size there is (None: that was not measured)."""
+    flat = flatness(figures, smallest) if smallest is not None else None
+    full = {name: rounded(value) for name, value in figures.items()}
+    if flat is not None:
+        full["flat"] = rounded(flat)
+    return Line(row, size, full, wanted, verdict(wanted, full))
+
+
+def save(result: Result) -> Path:
+    """Keeps a run under its time."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{result.measured_at}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    return path
+
+
+def load(path: Path) -> Result:
+    """A run that was kept."""
+    return msgspec.json.decode(path.read_bytes(), type=Result)
+
+
+def newest() -> Path | None:
+    """The newest of the results kept in the project, if there are any."""
+    return max(FOLDER.glob("*.json"), default=None)
