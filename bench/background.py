@@ -14,7 +14,7 @@ from bench.figures import Figures
 from bench.rows import Measure
 from bench.served import KEY, Site
 from bench.writes import import_command, import_file, report
-from threatcloud.domain.indicator import detect
+from threatcloud.domain.indicator import IndicatorType, detect
 
 BLOCKLIST = "/api/feeds/ip-blocklist"
 _POLL_S = 0.02
@@ -120,10 +120,11 @@ def _version(site: Site) -> str:
 
 
 def _correlated(site: Site) -> int:
-    """How many indicators correlation has looked at."""
+    """How many URLs correlation has looked at."""
     (row,) = site.query(
         "SELECT count(*) FROM indicator i, (SELECT value FROM meta WHERE name = 'correlation') m "
-        "WHERE i.type = 4 AND i.updated_at <= CAST(m.value AS INTEGER)"
+        "WHERE i.type = ? AND i.updated_at <= CAST(m.value AS INTEGER)",
+        IndicatorType.URL.code,
     )
     return int(row[0])
 

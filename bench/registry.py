@@ -51,7 +51,7 @@ ROWS = (
     Row("look-up during correlation", lookups_while(background.correlating), _CALM),
     Row("look-up during imports", lookups_while(background.importing), _CALM),
     Row("memory, after writes", server.memory, "RssAnon MB <= 300"),
-    Row("correlation from nothing", correlating.measure, "whole s <= 60, 10k new s <= 1"),
+    Row("correlation from nothing", correlating.measure, "indicators s <= 60, 10k new s <= 1"),
 )
 
 

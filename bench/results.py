@@ -8,6 +8,7 @@ import msgspec
 from bench.figures import Figures, flatness, rounded, verdict
 
 FOLDER = Path(__file__).parent / "results"
+_PART = ".part.json"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -40,10 +41,10 @@ def judged(row: str, size: str, figures: Figures, wanted: str, smallest: Figures
     return Line(row, size, full, wanted, verdict(wanted, full))
 
 
-def save(result: Result) -> Path:
-    """Keeps a run under its time."""
+def save(result: Result, *, whole: bool) -> Path:
+    """Keeps a run under its time; one that is not the whole table has a name that git ignores."""
     FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{result.measured_at}.json"
+    path = FOLDER / f"{result.measured_at}{'.json' if whole else _PART}"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
     return path
 
@@ -54,5 +55,5 @@ def load(path: Path) -> Result:
 
 
 def newest() -> Path | None:
-    """The newest of the results kept in the project, if there are any."""
-    return max(FOLDER.glob("*.json"), default=None)
+    """The newest result of the whole table, if there is one."""
+    return max((path for path in FOLDER.glob("*.json") if not path.name.endswith(_PART)), default=None)

@@ -14,6 +14,7 @@ from bench import machine, processes
 from bench.fill import Filled, delta_values
 from bench.sizes import SIZES
 from bench.values import values
+from threatcloud.domain.indicator import IndicatorType
 
 KEY = "bench-key-0123456789"
 _PER_CONNECTION = {"date", "connection", "transfer-encoding"}
@@ -120,10 +121,11 @@ class Site:
         finally:
             connection.close()
 
-    def known(self, count: int, code: int = 1) -> list[str]:
-        """Stored values of a type (addresses), from all over the table, always the same ones."""
+    def known(self, count: int) -> list[str]:
+        """Stored addresses, from all over the table, always the same ones."""
         step = max(1, self.filled.indicators // count)
-        rows = self.query("SELECT value FROM indicator WHERE pk % ? = 0 AND type = ? LIMIT ?", step, code, count)
+        sql = "SELECT value FROM indicator WHERE pk % ? = 0 AND type = ? LIMIT ?"
+        rows = self.query(sql, step, IndicatorType.IP.code, count)
         return [value for (value,) in rows]
 
     def fresh(self, count: int, kind: str = "ips") -> list[str]:

@@ -22,7 +22,7 @@ _PRAGMAS = ("page_size=8192", "journal_mode=wal", "synchronous=full", "cache_siz
 
 def make(path: Path, rows: int) -> None:
     """A database with so many rows stored."""
-    connection = _open(path)
+    connection = open_database(path)
     connection.execute("PRAGMA synchronous=off")
     connection.execute("CREATE TABLE item (pk INTEGER PRIMARY KEY, id BLOB NOT NULL, content BLOB NOT NULL)")
     connection.execute(
@@ -36,7 +36,7 @@ def make(path: Path, rows: int) -> None:
 
 def loop(path: Path, group: int, seconds: float) -> dict[str, float]:
     """Commits groups of new rows for so long: rows a second, and the 99th percentile of a commit in ms."""
-    connection = _open(path)
+    connection = open_database(path)
     took_s: list[float] = []
     started_s = now_s = time.perf_counter()
     while now_s - started_s < seconds:
@@ -53,7 +53,8 @@ def loop(path: Path, group: int, seconds: float) -> dict[str, float]:
     }
 
 
-def _open(path: Path) -> apsw.Connection:
+def open_database(path: Path) -> apsw.Connection:
+    """A connection with the settings of the loop."""
     connection = apsw.Connection(str(path))
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -5,51 +5,58 @@ Of each kind there is one endless row, always the same: a store takes the first 
 
 import gzip
 import ipaddress
-import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-_REAL = Path(__file__).parents[2] / "shared" / "data"
-_FILES = {kind: f"feed_{kind}.txt.gz" for kind in ("ips", "domains", "urls", "hashes")}
+REAL = Path(__file__).parents[2] / "shared" / "data"
+_FILE = "feed_{}.txt.gz"
+
+
+class _Endless:
+    """The values of one kind: real ones in random order, then made-up ones that are made once they are asked for."""
+
+    def __init__(self, path: Path, make: Callable[[random.Random], str]) -> None:
+        self._values = _read(path)
+        self.real = len(self._values)
+        random.Random(1).shuffle(self._values)
+        self._known = set(self._values)
+        self._make = make
+        self._chance = random.Random(2)
+
+    def part(self, start: int, count: int) -> list[str]:
+        """So many from a place on."""
+        while len(self._values) < start + count:
+            value = self._make(self._chance)
+            if value not in self._known:
+                self._known.add(value)
+                self._values.append(value)
+        return self._values[start : start + count]
 
 
 def values(kind: str, start: int, count: int) -> list[str]:
     """``count`` different values of a kind (ips, domains, urls, hashes) from a place of its row on."""
-    real = _real(kind)
-    found = real[start : start + count]
-    if len(found) < count:
-        skip = max(0, start - len(real))
-        found += itertools.islice(_generated(kind), skip, skip + count - len(found))
-    return found
+    return _row(REAL, kind).part(start, count)
 
 
 def origin(kind: str, count: int) -> str:
     """Where the first so many come from."""
-    real = len(_real(kind))
-    return "generated" if not real else _FILES[kind] if real >= count else f"{_FILES[kind]} and generated"
+    real, file = _row(REAL, kind).real, _FILE.format(kind)
+    return "generated" if not real else file if real >= count else f"{file} and generated"
 
 
 @lru_cache
-def _real(kind: str) -> list[str]:
-    """The real values in random order."""
-    path = _REAL / _FILES[kind]
+def _row(folder: Path, kind: str) -> _Endless:
+    return _Endless(folder / _FILE.format(kind), _MAKERS[kind])
+
+
+def _read(path: Path) -> list[str]:
+    """The values of a file; none where there is no such file."""
     if not path.exists():
         return []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        found = [line.split("\t", 1)[0] for line in lines if line[0] != "#"]
-    random.Random(1).shuffle(found)
-    return found
-
-
-def _generated(kind: str) -> Iterator[str]:
-    chance, known = random.Random(2), set(_real(kind))
-    while True:
-        value = _MAKERS[kind](chance)
-        if value not in known:
-            known.add(value)
-            yield value
+        return [line.split("\t", 1)[0] for line in lines if line[0] != "#"]
 
 
 def _address(chance: random.Random) -> str:
