@@ -38,7 +38,7 @@ def main() -> None:
     effort = Effort(options.rounds or options.effort.rounds, options.seconds or options.effort.seconds)
     with tempfile.TemporaryDirectory(prefix="threat-cloud-bench-", dir=options.keep) as folder:
         result = measure(Path(folder), options.keep, options.sizes, options.rows, effort)
-    is_whole = effort == _EFFORT and tuple(options.rows) == registry.ROWS and len(options.sizes) == len(SIZES)
+    is_whole = options.rows == registry.ROWS and set(options.sizes) == set(SIZES.values())
     path = results.save(result, whole=is_whole)
     print(report.table(result))
     print(f"kept in {path}")

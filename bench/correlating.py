@@ -2,8 +2,8 @@
 
     python -m bench.correlating DATABASE VALUES
 
-changes the database: all that correlation found before is forgotten. Indicators and what sightings say of them are
-timed apart, since there may be any number of sightings.
+changes the database: all that correlation found before is forgotten. Indicators are timed apart from what
+sightings say of them, of which the newest will do.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from threatcloud.storage.names import Names
 from threatcloud.storage.store import open_store
 
 NEW = 10_000
+_SIGHTINGS = 500_000
 #: All that follows from comparing, and how far it got.
 _TABLES = (
     "feature",
@@ -58,14 +59,11 @@ async def _correlate(path: Path, fresh: list[str]) -> Figures:
         await store.read(filling.names.load)
         tune_collector()
         indicators_s = await filling.correlate()
-        await store.write(_forget_sightings)
+        sightings = await store.write(_forget_sightings)
         sightings_s = await filling.correlate()
         await filling.add(fresh, 0, "new values")
-        return {
-            "indicators s": indicators_s,
-            "their sightings s": sightings_s,
-            "10k new s": await filling.correlate(),
-        }
+        new_s = await filling.correlate()
+        return {"indicators s": indicators_s, "sightings/s": sightings / sightings_s, "10k new s": new_s}
     finally:
         store.close()
 
@@ -77,9 +75,12 @@ def _forget(tx: Transaction) -> None:
     keep_place(tx, Place(sighting=last_sighting(tx.db)))
 
 
-def _forget_sightings(tx: Transaction) -> None:
-    """Has all sightings before it again."""
-    keep_place(tx, place(tx.db)._replace(sighting=0))
+def _forget_sightings(tx: Transaction) -> int:
+    """Has the newest sightings before it again; gives how many."""
+    last = last_sighting(tx.db)
+    count = min(_SIGHTINGS, last)
+    keep_place(tx, place(tx.db)._replace(sighting=last - count))
+    return count
 
 
 if __name__ == "__main__":

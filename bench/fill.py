@@ -83,6 +83,11 @@ async def _fill(path: Path, size: Size) -> Filled:
         await filling.add(before, size.sightings, "addresses")
         await filling.add(others, 0, "other values")
         filled_s = time.perf_counter() - started_s
+        rate = (filling.done.values + filling.done.sightings) / filled_s
+        print(
+            f"{filling.done.values:,} listings and {filling.done.sightings:,} sightings: {rate:,.0f} rows/s",
+            file=sys.stderr,
+        )
         publisher = Publisher(store, clock)
         await publisher.start()
         assert publisher.release is not None

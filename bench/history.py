@@ -58,7 +58,8 @@ def _of_one(chance: random.Random, count: int, first: int, now: int) -> Iterator
     category = chance.choice(CATEGORIES)
     port = _often_the_first(chance, _PORTS)
     watching = [chance.choice(REPORTERS) for _ in range(1 + count // 4)]
-    times = sorted(min(now - 1, first + int(chance.random() ** 2 * _BUSY_DAYS * DAY_MS)) for _ in range(count))
+    busy_ms = min(_BUSY_DAYS * DAY_MS, now - first)
+    times = sorted(first + int(chance.random() ** 2 * busy_ms) for _ in range(count))
     for at in times:
         reporter = chance.choice(watching)
         metadata: dict[str, Any] = {"port": port, "attempts": chance.randrange(1, 50)}

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from threatcloud.domain.times import DAY_MS
 from threatcloud.storage import indicators
 from threatcloud.storage.names import Names
 
+ROOT = Path(__file__).parents[1]
 NOW = truth.START
 TINY = Size("tiny", 200, 1_000)
 
@@ -102,6 +105,34 @@ class TestWanted:
         assert [row.name for row in registry.chosen(["304", "geo"])] == ["blocklist, 304", "geo"]
         with pytest.raises(ValueError, match="no row is named 'else'"):
             registry.chosen(["geo", "else"])
+
+
+class TestCommand:
+    @staticmethod
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bench", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    def test_the_list_shows_every_row_with_what_is_wanted(self) -> None:
+        shown = self.run("--list").stdout
+        assert [line.strip() for line in shown.splitlines()] == [
+            f"{row.name:32} {row.wanted}".strip() for row in registry.ROWS
+        ]
+
+    def test_help_has_examples(self) -> None:
+        assert "python -m bench --quick" in self.run("--help").stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--rows", "else"], "no row is named 'else'"),
+            (["--sizes", "10k,2m"], "no size '2m'; there are 10k, 100k, 1m"),
+        ],
+    )
+    def test_what_there_is_not_is_refused_with_what_there_is(self, arguments: list[str], said: str) -> None:
+        done = self.run(*arguments)
+        assert done.returncode == 2
+        assert said in done.stderr
 
 
 class TestFigures:
@@ -298,6 +329,19 @@ class TestReport:
 class TestPlot:
     def test_rows_measured_at_several_sizes_are_shown(self) -> None:
         assert plot.series(result(*LINES)) == {"look-up": {"10k": 1.0, "1m": 0.97}}
+
+    def test_the_picture_names_them(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib", reason="of the dependency group bench")
+        plot.draw(result(*LINES), tmp_path / "x.svg")
+        text = (tmp_path / "x.svg").read_text("utf-8")
+        assert "look-up" in text
+        assert "0.97" in text
+        assert "start" not in re.findall(r">([^<>]+)</text>", text)
+
+    def test_a_run_of_one_size_is_refused(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib", reason="of the dependency group bench")
+        with pytest.raises(SystemExit, match="nothing to draw"):
+            plot.draw(result(*LINES[:2]), tmp_path / "x.svg")
 
     def test_without_matplotlib_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
