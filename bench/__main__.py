@@ -35,6 +35,8 @@ def main() -> None:
             print(f"{row.name:32} {row.wanted}")
         return
     processes.require_tools()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
     effort = Effort(options.rounds or options.effort.rounds, options.seconds or options.effort.seconds)
     with tempfile.TemporaryDirectory(prefix="threat-cloud-bench-", dir=options.keep) as folder:
         result = measure(Path(folder), options.keep, options.sizes, options.rows, effort)

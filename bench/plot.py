@@ -41,7 +41,10 @@ def draw(result: Result, target: Path) -> None:
         panel.set_visible(False)
     for panel, (row, points) in zip(panels.flat, shown.items(), strict=False):
         _panel(panel, row, points)
-    figure.suptitle("Speed against the floor, by size of the store (10k = 1)", fontsize=11, color=_INK)
+    panels.flat[0].set_ylim(0, max(1.4, *(1.2 * value for points in shown.values() for value in points.values())))
+    figure.suptitle(
+        "Speed by size of the store, 10k = 1: of ratios to the floor where there is one", fontsize=11, color=_INK
+    )
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
 
@@ -54,7 +57,8 @@ def _panel(panel: Any, row: str, points: dict[str, float]) -> None:
         panel.annotate(f"{value:.2f}", (place, value), (0, 5), textcoords="offset points", ha="center", fontsize=7)
     panel.set_title(row, fontsize=8, color=_INK)
     panel.set_xticks(range(len(names)), names)
-    panel.set_ylim(0, 1.4)
+    panel.set_xlim(-0.3, len(names) - 0.7)
+    panel.tick_params(labelbottom=True)
     panel.grid(axis="y", color=_GRID, linewidth=0.6)
     panel.tick_params(labelsize=7, colors=_INK)
     for side in ("top", "right"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench.values
+import msgspec
 import pytest
 from bench import fill, history, plot, registry, report, results, sqlite_floor, stores, wrk
 from bench.figures import flatness, medians, parse_wanted, verdict, with_ratios
@@ -261,8 +262,20 @@ class TestFill:
 
     def test_a_kept_store_is_used_again(self, filled: FilledStore, tmp_path: Path) -> None:
         assert stores.provide(tmp_path / "again.db", TINY, filled.folder) == filled.told
+        note = msgspec.json.decode((filled.folder / "tiny.json").read_bytes(), type=stores.Note)
+        assert note == stores.Note(stores.recipe(), filled.told)
         kept = (filled.folder / "tiny.db").read_bytes()
         assert (tmp_path / "again.db").read_bytes() == kept
+
+    @pytest.mark.parametrize("is_readable", [True, False])
+    def test_a_store_made_by_another_version_is_filled_anew(
+        self, filled: FilledStore, is_readable: bool, tmp_path: Path
+    ) -> None:
+        note = msgspec.json.encode(stores.Note("another", filled.told)) if is_readable else b"{}"
+        (tmp_path / "tiny.json").write_bytes(note)
+        (tmp_path / "tiny.db").write_bytes(b"something old")
+        made = stores.provide(tmp_path / "new.db", Size("tiny", 2, 4), tmp_path)
+        assert made.sightings == 4
 
     def test_the_floor_of_writes_is_durable_and_commits_whole_groups(self, tmp_path: Path) -> None:
         sqlite_floor.make(tmp_path / "floor.db", 50)
