@@ -8,10 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from bench import machine, processes, registry, report, results, stores
-from bench.fill import Filled
 from bench.results import Line, Result
 from bench.rows import Row
 from bench.served import Effort, Site
@@ -75,20 +72,20 @@ def _options() -> argparse.Namespace:
 
 
 def measure(folder: Path, keep: Path | None, sizes: Sequence[Size], rows: Sequence[Row], effort: Effort) -> Result:
-    """All figures of one run; the stores are measured from the smallest on."""
-    facts, measured_at = machine.facts(), time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    lines: list[Line] = []
-    filled: list[Filled] = []
+    """All figures of one run, kept as they come; the stores are measured from the smallest on."""
+    measured_at = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    result = Result(measured_at, machine.facts(), effort.rounds, effort.seconds, [], [])
     for size in sorted(sizes, key=lambda one: one.indicators):
         work = folder / size.name
         work.mkdir()
-        filled.append(stores.provide(work / "bench.db", size, keep))
-        with Site(work, filled[-1], effort) as site:
+        filled = stores.provide(work / "bench.db", size, keep)
+        result.stores.append(filled)
+        with Site(work, filled, effort) as site:
             for row in rows:
-                lines.append(_line(site, row, size, lines))
+                result.lines.append(_line(site, row, size, result.lines))
+                results.save(result, whole=False)
         shutil.rmtree(work)
-    stores_told = [msgspec.to_builtins(one) for one in filled]
-    return Result(measured_at, facts, effort.rounds, effort.seconds, stores_told, lines)
+    return result
 
 
 def _line(site: Site, row: Row, size: Size, before: Sequence[Line]) -> Line:

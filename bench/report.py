@@ -41,8 +41,8 @@ def _number(value: float) -> str:
 def about(result: Result) -> str:
     """What was measured on which machine, in sentences."""
     stores = "; ".join(
-        f"{store['size']}: {store['indicators']:,} indicators, {store['sightings']:,} sightings, "
-        f"{store['megabytes']:,} MB, filled in {store['filled_s']:,.0f} s, correlated in {store['correlated_s']:,.0f} s"
+        f"{store.size}: {store.indicators:,} indicators, {store.sightings:,} sightings, "
+        f"{store.megabytes:,} MB, filled in {store.filled_s:,.0f} s, correlated in {store.correlated_s:,.0f} s"
         for store in result.stores
     )
     machine = ", ".join(f"{name} {value}" for name, value in result.machine.items())

@@ -1,11 +1,11 @@
 """Results as they are kept: JSON with what they were measured on."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from bench.figures import Figures, flatness, rounded, verdict
+from bench.fill import Filled
 
 FOLDER = Path(__file__).parent / "results"
 _PART = ".part.json"
@@ -28,7 +28,7 @@ class Result(msgspec.Struct, frozen=True):
     machine: dict[str, str | int]
     rounds: int
     seconds: float
-    stores: list[dict[str, Any]]
+    stores: list[Filled]
     lines: list[Line]
 
 
@@ -42,9 +42,11 @@ def judged(row: str, size: str, figures: Figures, wanted: str, smallest: Figures
 
 
 def save(result: Result, *, whole: bool) -> Path:
-    """Keeps a run under its time; one that is not the whole table has a name that git ignores."""
+    """Keeps a run under its time; one that is not (yet) the whole table has a name that git ignores."""
     FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{result.measured_at}{'.json' if whole else _PART}"
+    part = FOLDER / f"{result.measured_at}{_PART}"
+    part.unlink(missing_ok=True)
+    path = FOLDER / f"{result.measured_at}.json" if whole else part
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
     return path
 
