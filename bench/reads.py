@@ -126,7 +126,7 @@ def _in_turns(site: Site, script: Path, floor_port: int, connections: int, *, is
 
 def check(seen: wrk.Load, *, is_refusal: bool = False) -> None:
     """Ends the run when requests did not get the answer they should."""
-    if seen.broken or seen.refused != (seen.requests if is_refusal else 0):
+    if not seen.requests or seen.broken or seen.refused != (seen.requests if is_refusal else 0):
         raise SystemExit(f"bench: {seen.refused} of {seen.requests} requests were refused, {seen.broken} broken")
 
 
