@@ -6,8 +6,8 @@ the work grows with the number of memberships; only weak features, which have fe
 each kind the strongest counts: to be reported together twice says no more than once.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 from typing import Final, NamedTuple
 
@@ -22,7 +22,7 @@ class Neighbourhood(NamedTuple):
     """What is looked at: the features of each node, how many members each feature has in all, each node's own relation
     feature, the kept campaign each node is in (if it is), and who may not be in which of them."""
 
-    features: Mapping[int, frozenset[int]]
+    features: Mapping[int, Set[int]]
     members: Mapping[int, int]
     own: Mapping[int, int]
     kept: Mapping[int, int]
@@ -118,7 +118,10 @@ class _Forest:
         """Makes as few sets as the limits allow of those the nodes are in."""
         apart: list[int] = []
         for node in nodes:
-            if not any(self._joined(other, node) for other in apart[:_MAX_APART]):
+            for other in apart[:_MAX_APART]:
+                if self._joined(other, node):
+                    break
+            else:
                 apart.append(node)
 
     def _joined(self, one: int, other: int) -> bool:
@@ -172,15 +175,17 @@ def successors(new: Iterable[Group], old: Mapping[int, frozenset[int]]) -> dict[
     taken: set[int] = set()
     found: dict[frozenset[int], int] = {}
     claims: list[tuple[int, int, int, frozenset[int]]] = []
+    within: dict[int, list[int]] = defaultdict(list)
+    for campaign, nodes in old.items():
+        for node in nodes:
+            within[node].append(campaign)
     for group in new:
         if group.kept is not None:
             found[group.nodes] = group.kept
             taken.add(group.kept)
             continue
-        for campaign, nodes in old.items():
-            shared = len(group.nodes & nodes)
-            if shared:
-                claims.append((-shared, campaign, min(group.nodes), group.nodes))
+        overlaps = Counter(campaign for node in group.nodes for campaign in within.get(node, ()))
+        claims += [(-shared, campaign, min(group.nodes), group.nodes) for campaign, shared in overlaps.items()]
     for _, campaign, _, nodes in sorted(claims, key=lambda claim: claim[:3]):
         if campaign not in taken and nodes not in found:
             found[nodes] = campaign

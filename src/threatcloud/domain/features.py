@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from threatcloud.domain.address import masked, network_value, parse_network
@@ -44,6 +43,9 @@ class FeatureKind(IntEnum):
     SUBMISSION = 11
     TECHNIQUES_WEEK = 12
 
+    # That of an enumeration is written in Python, and kinds are looked up for every feature there is.
+    __hash__ = int.__hash__
+
 
 KIND_WORDS: Final[dict[int, str]] = {kind.value: kind.name.lower().replace("_", " ") for kind in FeatureKind}
 
@@ -74,6 +76,12 @@ SCALES: Final = {
 }
 
 
+_KIND_MASK: Final = (1 << _KIND_BITS) - 1
+_KINDS: Final = {kind.value: kind for kind in FeatureKind}
+_SCALES: Final = {kind.value: scale for kind, scale in SCALES.items()}
+_HASHERS: Final = {kind: hashlib.blake2b(digest_size=8, salt=bytes([kind])) for kind in FeatureKind}
+
+
 class Feature(NamedTuple):
     """One feature of an indicator, with the text that people read."""
 
@@ -83,8 +91,10 @@ class Feature(NamedTuple):
     @property
     def key(self) -> int:
         """The number it is stored and counted under: 59 bits of a digest, and the kind."""
-        digest = hashlib.blake2b(self.text.encode(), digest_size=8, salt=bytes([self.kind])).digest()
-        return (int.from_bytes(digest, "big") >> 5) << _KIND_BITS | self.kind
+        kind, text = self
+        hasher = _HASHERS[kind].copy()  # half of what making one costs
+        hasher.update(text.encode())
+        return int.from_bytes(hasher.digest(), "big") >> 5 << _KIND_BITS | kind
 
 
 class Saying(NamedTuple):
@@ -103,25 +113,20 @@ class Saying(NamedTuple):
 
 def kind_of(key: int) -> FeatureKind:
     """The kind of the feature a key stands for."""
-    return FeatureKind(key & ((1 << _KIND_BITS) - 1))
+    return _KINDS[key & _KIND_MASK]
 
 
-@lru_cache(maxsize=4096)
-def _weight(kind: FeatureKind, members: int) -> float:
-    base, full, most = SCALES[kind]
+def weight(key: int, members: int) -> float:
+    """How much it says that two indicators share the feature of this key, when so many have it in all."""
+    base, full, most = _SCALES[key & _KIND_MASK]
     if members > most:
         return 0.0
     return base if members <= full else base * (full / members) ** 0.5
 
 
-def weight(key: int, members: int) -> float:
-    """How much it says that two indicators share the feature of this key, when so many have it in all."""
-    return _weight(kind_of(key), members)
-
-
 def most_members(key: int) -> int:
     """From how many members on the feature says nothing."""
-    return SCALES[kind_of(key)].most
+    return _SCALES[key & _KIND_MASK].most
 
 
 class Names(NamedTuple):

@@ -5,6 +5,7 @@ those are in, whole. Since campaigns are the connected groups, what is not in th
 step is one unit of work, so a crash between two leaves nothing half done.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -26,18 +27,22 @@ from threatcloud.domain.features import (
 )
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.wording import counted
-from threatcloud.services.pacing import Pace
+from threatcloud.services.pacing import Pace, Stride
 from threatcloud.services.screening import Screener
 from threatcloud.storage import campaigns, correlation
-from threatcloud.storage.correlation import Place, Subject
+from threatcloud.storage.correlation import Features, Place, Subject
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.store import Store
 
-STEP_INDICATORS: Final = 1_000
-STEP_SIGHTINGS: Final = 1_000
+#: A step holds the writer, so it takes as many as it gets through in this time: the more, the less each costs, for a
+#: campaign they join is looked at once a step, and a page of an index is written once.
+STEP_S: Final = 0.2
+MIN_STEP: Final = 500
+MAX_STEP: Final = 8_000
 _MAX_RELATED: Final = 1_000
 
-Found = dict[int, dict[int, Feature]]
+#: What was found out: by indicator, the text of each feature by its key.
+Found = dict[int, dict[int, str]]
 
 
 class Correlator:
@@ -46,6 +51,7 @@ class Correlator:
     def __init__(self, store: Store, screener: Screener, pace: Pace) -> None:
         self._store = store
         self._pace = pace
+        self._stride = Stride(MIN_STEP, MAX_STEP, STEP_S)
 
         @lru_cache(maxsize=65_536)
         def is_common(host: str) -> bool:
@@ -63,15 +69,21 @@ class Correlator:
         looked_at = 0
         while await self._store.read(_is_behind):
             await self._pace.stand_back()
-            looked_at += await self._store.write(self.step, bulk=True)
+            looked_at += await self._store.write(self._timed_step, bulk=True)
         return f"{looked_at} indicators looked at" if looked_at else ""
 
-    def step(self, tx: Transaction) -> int:
+    def _timed_step(self, tx: Transaction) -> int:
+        started_s = time.monotonic()
+        looked_at = self.step(tx, self._stride.length)
+        self._stride.took(looked_at, time.monotonic() - started_s)
+        return looked_at
+
+    def step(self, tx: Transaction, most: int) -> int:
         """Takes up the next few changes, as one unit of work; gives how many indicators they concern."""
         db, place = tx.db, correlation.place(tx.db)
-        changed = correlation.changed(db, place, STEP_INDICATORS)
-        told = correlation.told(db, place.sighting, STEP_SIGHTINGS)
-        due = correlation.due(db, STEP_INDICATORS)
+        changed = correlation.changed(db, place, most)
+        told = correlation.told(db, place.sighting, most)
+        due = correlation.due(db, most)
         seen = {subject.pk: subject for subject in changed}
         seen |= correlation.subjects(db, [item.indicator for item in told if item.indicator not in seen])
         found = self._features(db, changed)
@@ -79,9 +91,11 @@ class Correlator:
             subject = seen.get(item.indicator)
             if subject is not None and not subject.benign:
                 _add(found, subject.pk, said_features(subject.indicator, item.said))
-        new = _store_new(tx, found)
+        features = Features(tx)
+        new = _store_new(tx, features, found)
         withdrawn = {pk for pk, subject in seen.items() if subject.benign}
-        moved = self._regroup(tx, {*new.joining, *due, *withdrawn}, correlation.members(db, new.crossing))
+        reached = correlation.members(db, sorted(new.mattering))
+        moved = _regroup(tx, features, {*new.joining, *due, *withdrawn}, reached)
         campaigns.refresh(tx, sorted({*moved, *campaigns.campaigns_of(db, [*seen, *due])}))
         correlation.done(tx, due)
         correlation.keep_place(tx, _next_place(place, changed, told))
@@ -122,49 +136,6 @@ class Correlator:
                     _add(found, other.pk, both)
         return found
 
-    def _regroup(self, tx: Transaction, touched: set[int], reached: set[int]) -> set[int]:
-        """Groups the neighbourhood anew and writes what is different; gives the campaigns with other members now."""
-        if not touched:
-            return set()
-        db, nodes = tx.db, touched | reached
-        stored = correlation.membership(db, campaigns.campaigns_of(db, sorted(nodes)))
-        nodes |= {pk for members in stored.nodes.values() for pk in members}
-        nodes |= _partners(db, nodes - {pk for members in stored.nodes.values() for pk in members})
-        around = _neighbourhood(db, nodes, stored)
-        made = [group for group in groups(around) if len(group.nodes) >= MIN_MEMBERS or group.kept is not None]
-        follows = successors(made, stored.nodes)
-        written = [self._write(tx, group, follows.get(group.nodes), stored, around) for group in made]
-        _close(tx, made, follows, stored)
-        return {campaign for campaign in written if campaign is not None}
-
-    def _write(
-        self,
-        tx: Transaction,
-        group: Group,
-        campaign: int | None,
-        stored: correlation.Membership,
-        around: Neighbourhood,
-    ) -> int | None:
-        """Makes the campaign what the group is; gives it when that changed its members."""
-        is_new = campaign is None
-        if campaign is None:
-            founders, category = correlation.founding(tx.db, sorted(group.nodes))
-            name = _name(tx.db, group, category, around)
-            campaign = campaigns.add(tx, campaigns.NewCampaign(campaign_id(founders, tx.now), name))
-        before = stored.nodes.get(campaign, frozenset())
-        joined = group.nodes - before - stored.banned.get(campaign, frozenset())
-        if joined:
-            campaigns.join(tx, campaign, sorted(joined), by_hand=False)
-            if not is_new:
-                campaigns.note(tx, campaign, "joined", f"{counted(len(joined), 'indicator')} joined by what they share")
-        if group.kept is None:
-            campaigns.leave(tx, campaign, sorted(before - group.nodes))
-        if is_new:
-            campaigns.note(
-                tx, campaign, "created", f"found by correlation, with {counted(len(group.nodes), 'indicator')}"
-            )
-        return campaign if joined or before - group.nodes else None
-
 
 def _is_behind(db: Connection) -> bool:
     where = correlation.place(db)
@@ -177,67 +148,116 @@ def _next_place(place: Place, changed: Sequence[Subject], told: Sequence[correla
 
 
 def _add(found: Found, pk: int, features: Iterable[Feature]) -> None:
+    mine = found.setdefault(pk, {})
     for feature in features:
-        found.setdefault(pk, {})[feature.key] = feature
+        mine[feature.key] = feature.text
 
 
 class _New(NamedTuple):
-    """Features somebody did not have before: by indicator, how many got each, and how many have each now."""
+    """Features somebody did not have before, by indicator, and those of them that matter: two or more are joined by
+    them now, or were until they became too common to count. For who got no other (most of a long list) nothing
+    changes."""
 
     keys: dict[int, list[int]]
-    added: Counter[int]
-    having: dict[int, int]
+    mattering: set[int]
 
     @property
     def joining(self) -> set[int]:
-        """Who got a feature that somebody else has too; for the others (most of a long list) nothing changes."""
-        return {pk for pk, keys in self.keys.items() if any(self.having[key] > 1 for key in keys)}
-
-    @property
-    def crossing(self) -> list[int]:
-        """The features that join, or did until now: also those that just became too common to count."""
-        return [key for key, count in self.having.items() if 1 < count <= most_members(key) + self.added[key]]
+        """Who got a feature that matters."""
+        return {pk for pk, keys in self.keys.items() if not self.mattering.isdisjoint(keys)}
 
 
-def _store_new(tx: Transaction, found: Found) -> _New:
+def _store_new(tx: Transaction, features: Features, found: Found) -> _New:
     """Stores what was not yet known, and the words of what is shared."""
-    known = correlation.features_of(tx.db, sorted(found))
-    new = {pk: [key for key in features if key not in known.get(pk, ())] for pk, features in found.items()}
+    known = features.of(found)
+    new = {pk: [key for key in texts if key not in known[pk]] for pk, texts in found.items()}
     new = {pk: keys for pk, keys in new.items() if keys}
-    correlation.add_features(tx, [(pk, key) for pk, keys in new.items() for key in keys])
-    added = Counter(key for keys in new.values() for key in keys)
-    having = correlation.counts(tx.db, added, added)
-    texts = {key: found[pk][key].text for pk, keys in new.items() for key in keys if having[key] > 1}
-    correlation.add_words(tx, texts)
-    return _New(new, added, having)
+    before = features.counts({key for keys in new.values() for key in keys})
+    features.add(new)
+    having = features.counts(before)
+    words = {key: found[pk][key] for pk, keys in new.items() for key in keys if having[key] > 1}
+    correlation.add_words(tx, words)
+    return _New(
+        new, {key for key in words if before[key] <= most_members(key) and _joins(key, before[key], having[key])}
+    )
 
 
-def _partners(db: Connection, loners: set[int]) -> set[int]:
+def _joins(key: int, before: int, having: int) -> bool:
+    return before > 1 or having <= most_members(key)
+
+
+def _partners(db: Connection, features: Features, loners: set[int]) -> set[int]:
     """Who shares a feature with those that are in no campaign: two of a pair are too few for one, and still a group.
 
     Those in campaigns are left out: what they share was not enough, and nothing about it has changed.
     """
-    keys = {key for found in correlation.features_of(db, sorted(loners)).values() for key in found}
-    having = correlation.counts(db, keys)
+    having = features.counts(set().union(*features.of(loners).values()))
     partners = correlation.members(db, [key for key, count in having.items() if 1 < count <= most_members(key)])
     return partners - correlation.in_campaigns(db, sorted(partners))
 
 
-def _neighbourhood(db: Connection, nodes: set[int], stored: correlation.Membership) -> Neighbourhood:
+def _neighbourhood(
+    db: Connection, features: Features, nodes: set[int], stored: correlation.Membership
+) -> Neighbourhood:
     """The nodes with their features, but for those only one of them has: they join nothing."""
-    subjects = {pk: it for pk, it in correlation.subjects(db, sorted(nodes)).items() if not it.benign}
-    features = correlation.features_of(db, sorted(subjects))
-    often = Counter(key for keys in features.values() for key in keys)
+    found = features.of(nodes - correlation.benign(db, sorted(nodes)))
+    often: Counter[int] = Counter()
+    for keys in found.values():
+        often.update(keys)
     shared = {key for key, count in often.items() if count > 1}
-    own = {pk: relation_feature(subject.indicator).key for pk, subject in subjects.items()}
+    relations = {key for key in shared if kind_of(key) is FeatureKind.RELATION}
+    related = correlation.subjects(db, sorted(pk for pk, keys in found.items() if not relations.isdisjoint(keys)))
+    own = {pk: relation_feature(subject.indicator).key for pk, subject in related.items()}
     kept = {pk: campaign for campaign in sorted(stored.kept) for pk in stored.nodes.get(campaign, ())}
     return Neighbourhood(
-        {pk: features.get(pk, frozenset()) & shared for pk in subjects},
-        correlation.counts(db, shared),
-        {pk: key for pk, key in own.items() if key in shared},
-        {pk: campaign for pk, campaign in kept.items() if pk in subjects},
+        {pk: keys & shared for pk, keys in found.items()},
+        features.counts(shared),
+        {pk: key for pk, key in own.items() if key in relations},
+        {pk: campaign for pk, campaign in kept.items() if pk in found},
         stored.banned,
     )
+
+
+def _regroup(tx: Transaction, features: Features, touched: set[int], reached: set[int]) -> set[int]:
+    """Groups the neighbourhood anew and writes what is different; gives the campaigns with other members now."""
+    if not touched:
+        return set()
+    db, nodes = tx.db, touched | reached
+    stored = correlation.membership(db, campaigns.campaigns_of(db, sorted(nodes)))
+    within = {pk for members in stored.nodes.values() for pk in members}
+    nodes |= within | _partners(db, features, nodes - within)
+    around = _neighbourhood(db, features, nodes, stored)
+    made = [group for group in groups(around) if len(group.nodes) >= MIN_MEMBERS or group.kept is not None]
+    follows = successors(made, stored.nodes)
+    written = [_write(tx, group, follows.get(group.nodes), stored, around) for group in made]
+    _close(tx, made, follows, stored)
+    return {campaign for campaign in written if campaign is not None}
+
+
+def _write(
+    tx: Transaction,
+    group: Group,
+    campaign: int | None,
+    stored: correlation.Membership,
+    around: Neighbourhood,
+) -> int | None:
+    """Makes the campaign what the group is; gives it when that changed its members."""
+    is_new = campaign is None
+    if campaign is None:
+        founders, category = correlation.founding(tx.db, sorted(group.nodes))
+        name = _name(tx.db, group, category, around)
+        campaign = campaigns.add(tx, campaigns.NewCampaign(campaign_id(founders, tx.now), name))
+    before = stored.nodes.get(campaign, frozenset())
+    joined = group.nodes - before - stored.banned.get(campaign, frozenset())
+    if joined:
+        campaigns.join(tx, campaign, sorted(joined), by_hand=False)
+        if not is_new:
+            campaigns.note(tx, campaign, "joined", f"{counted(len(joined), 'indicator')} joined by what they share")
+    if group.kept is None:
+        campaigns.leave(tx, campaign, sorted(before - group.nodes))
+    if is_new:
+        campaigns.note(tx, campaign, "created", f"found by correlation, with {counted(len(group.nodes), 'indicator')}")
+    return campaign if joined or before - group.nodes else None
 
 
 def _close(
@@ -245,17 +265,16 @@ def _close(
 ) -> None:
     """Leads campaigns that went into others there, and forgets those that nothing holds together any more."""
     taken = set(follows.values())
+    goes_to = {pk: follows[group.nodes] for group in made if group.nodes in follows for pk in group.nodes}
     for campaign, members in stored.nodes.items():
         if campaign in taken or campaign in stored.kept:
             continue
         campaigns.leave(tx, campaign, members)
-        into = max(
-            ((len(group.nodes & members), follows[group.nodes]) for group in made if group.nodes in follows),
-            default=(0, 0),
-        )
-        if into[0]:
-            campaigns.merge(tx, campaign, into[1])
-            campaigns.note(tx, into[1], "merged", f"took in a campaign of {counted(len(members), 'indicator')}")
+        overlaps = Counter(goes_to[pk] for pk in members if pk in goes_to)
+        if overlaps:
+            into = max(overlaps, key=lambda other: (overlaps[other], other))
+            campaigns.merge(tx, campaign, into)
+            campaigns.note(tx, into, "merged", f"took in a campaign of {counted(len(members), 'indicator')}")
         else:
             correlation.delete_campaign(tx, campaign)
 

@@ -1,4 +1,4 @@
-"""Standing back: what can wait does not compete with data that somebody is bringing in."""
+"""Standing back: what can wait does not compete with data that somebody is bringing in, nor holds the writer long."""
 
 import asyncio
 import time
@@ -8,6 +8,23 @@ _BUSY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.25
 #: However long it goes on, what stands back has a turn this often.
 MAX_WAIT_S: Final = 60.0
+
+
+class Stride:
+    """How many to take up in a unit of work, so that it takes about as long as it may: what each costs is not known
+    beforehand, and the more are taken together, the less that is."""
+
+    def __init__(self, least: int, most: int, wanted_s: float) -> None:
+        self._least = least
+        self._most = most
+        self._wanted_s = wanted_s
+        self.length = least
+
+    def took(self, taken: int, spent_s: float) -> None:
+        """Learns from a unit; from those that had little to do nothing can be learned. At most twice as many follow."""
+        if taken >= self.length // 2:
+            fitting = int(taken * self._wanted_s / max(spent_s, 1e-6))
+            self.length = max(self._least, min(fitting, 2 * self.length, self._most))
 
 
 class Pace:

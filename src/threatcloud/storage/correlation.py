@@ -15,7 +15,6 @@ from threatcloud.storage.driver import Connection, Row, Transaction
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
 _PLACE: Final = "correlation"
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
-_NOTHING: Final[Mapping[int, int]] = {}
 
 
 class Place(NamedTuple):
@@ -144,17 +143,44 @@ def _subject(row: Row) -> Subject:
     return Subject(row[0], row[1], Indicator(_TYPES[row[2]], row[3]), row[4], row[5] in BENIGN_CODES)
 
 
-def features_of(db: Connection, pks: Sequence[int]) -> dict[int, frozenset[int]]:
+def features_of(db: Connection, pks: Sequence[int]) -> dict[int, set[int]]:
     """The feature keys of indicators; those without any are left out."""
     found: dict[int, set[int]] = defaultdict(set)
     for pk, key in db.rows_in("SELECT indicator, key FROM feature WHERE indicator IN keys()", pks):
         found[pk].add(key)
-    return {pk: frozenset(keys) for pk, keys in found.items()}
+    return found
 
 
-def add_features(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
-    """Stores (indicator, key)."""
-    tx.db.run_many("INSERT INTO feature (indicator, key) VALUES (?, ?) ON CONFLICT DO NOTHING", sorted(rows))
+class Features:
+    """Who has which features, as a unit of work asks for it and adds to it: what is known is not read again."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._of: dict[int, set[int]] = {}
+        self._counts: dict[int, int] = {}
+
+    def of(self, pks: Iterable[int]) -> dict[int, set[int]]:
+        """The keys of each indicator."""
+        wanted = list(pks)
+        unread = sorted(pk for pk in wanted if pk not in self._of)
+        found = features_of(self._tx.db, unread)
+        self._of.update((pk, found.get(pk, set())) for pk in unread)
+        return {pk: self._of[pk] for pk in wanted}
+
+    def counts(self, keys: Iterable[int]) -> dict[int, int]:
+        """How many have each; where that is more than says anything, it may be less than they are."""
+        wanted = list(keys)
+        self._counts.update(counts(self._tx.db, [key for key in wanted if key not in self._counts]))
+        return {key: self._counts[key] for key in wanted}
+
+    def add(self, new: Mapping[int, Sequence[int]]) -> None:
+        """Stores the keys that indicators did not have."""
+        rows = [(key, pk) for pk, keys in new.items() for key in keys]
+        rows.sort()  # by key, since that is the index whose pages are all over the place
+        self._tx.db.run_many("INSERT INTO feature (key, indicator) VALUES (?, ?)", rows)
+        for key, pk in rows:
+            self._of[pk].add(key)
+            self._counts[key] += 1
 
 
 def add_words(tx: Transaction, texts: Mapping[int, str]) -> None:
@@ -167,17 +193,22 @@ def having(db: Connection, key: int, most: int) -> list[int]:
     return [row[0] for row in db.rows("SELECT indicator FROM feature WHERE key = ? LIMIT ?", (key, most))]
 
 
-def counts(db: Connection, keys: Iterable[int], beyond: Mapping[int, int] = _NOTHING) -> dict[int, int]:
-    """How many indicators have each feature; beyond what says anything (and ``beyond`` that, by key) one more is all
-    that is counted."""
+def counts(db: Connection, keys: Iterable[int]) -> dict[int, int]:
+    """How many indicators have each feature; beyond what says anything one more is all that is counted."""
     limits: dict[int, list[int]] = defaultdict(list)
     for key in keys:
-        limits[most_members(key) + beyond.get(key, 0) + 1].append(key)
+        limits[most_members(key) + 1].append(key)
     found: dict[int, int] = {}
     for limit, some in limits.items():
         text = f"SELECT key, (SELECT count(*) FROM (SELECT 1 FROM feature WHERE feature.key = found.key LIMIT {limit}))"
         found.update(db.rows_in(f"{text} FROM keys() AS found", some))
     return found
+
+
+def benign(db: Connection, pks: Sequence[int]) -> set[int]:
+    """Those of the indicators that are in no campaign, whatever they share."""
+    rows = db.rows_in("SELECT pk, withheld_code FROM indicator WHERE pk IN keys() AND withheld_code IS NOT NULL", pks)
+    return {pk for pk, code in rows if code in BENIGN_CODES}
 
 
 def members(db: Connection, keys: Sequence[int]) -> set[int]:
