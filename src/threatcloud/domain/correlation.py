@@ -105,14 +105,12 @@ class _Forest:
     def __init__(self, around: Neighbourhood) -> None:
         self._banned = around.banned
         self._parent = {node: node for node in around.features}
-        self._nodes = {node: [node] for node in around.features}
+        self._joint: dict[int, list[int]] = {}  # the nodes by root, where there are more than that
         self._kept: dict[int, int] = {}
         first: dict[int, int] = {}
-        for node in sorted(around.features):
-            campaign = around.kept.get(node)
-            if campaign is not None:
-                self._kept[self._root(node)] = campaign
-                self._unite(first.setdefault(campaign, node), node)
+        for node, campaign in sorted(around.kept.items()):
+            self._kept[self._root(node)] = campaign
+            self._unite(first.setdefault(campaign, node), node)
 
     def join(self, nodes: Sequence[int]) -> None:
         """Makes as few sets as the limits allow of those the nodes are in."""
@@ -129,7 +127,7 @@ class _Forest:
         a, b = self._root(one), self._root(other)
         if a == b:
             return True
-        if len(self._nodes[a]) + len(self._nodes[b]) > MAX_GROUP:
+        if len(self._members(a)) + len(self._members(b)) > MAX_GROUP:
             return False
         mine, theirs = self._kept.get(a), self._kept.get(b)
         if mine is not None and theirs is not None:
@@ -141,19 +139,22 @@ class _Forest:
 
     def _is_banned(self, campaign: int | None, root: int) -> bool:
         banned = self._banned.get(campaign) if campaign is not None else None
-        return bool(banned) and not banned.isdisjoint(self._nodes[root])  # type: ignore[union-attr]
+        return bool(banned) and not banned.isdisjoint(self._members(root))  # type: ignore[union-attr]
 
     def _unite(self, one: int, other: int) -> None:
         a, b = self._root(one), self._root(other)
         if a == b:
             return
-        if len(self._nodes[a]) < len(self._nodes[b]):
+        if len(self._members(a)) < len(self._members(b)):
             a, b = b, a
         self._parent[b] = a
-        self._nodes[a] += self._nodes.pop(b)
+        self._joint.setdefault(a, [a]).extend(self._joint.pop(b, (b,)))
         kept = self._kept.pop(b, None)
         if kept is not None:
             self._kept[a] = kept
+
+    def _members(self, root: int) -> Sequence[int]:
+        return self._joint.get(root, (root,))
 
     def _root(self, node: int) -> int:
         while self._parent[node] != node:
@@ -163,7 +164,8 @@ class _Forest:
 
     def groups(self) -> list[Group]:
         """The sets as they are."""
-        made = [Group(frozenset(nodes), self._kept.get(root)) for root, nodes in self._nodes.items()]
+        roots = [node for node, parent in self._parent.items() if node == parent]
+        made = [Group(frozenset(self._members(root)), self._kept.get(root)) for root in roots]
         return sorted(made, key=lambda group: min(group.nodes))
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple
 
 from threatcloud.domain.campaign import MIN_MEMBERS, campaign_id
@@ -201,9 +202,7 @@ def _neighbourhood(
 ) -> Neighbourhood:
     """The nodes with their features, but for those only one of them has: they join nothing."""
     found = features.of(nodes - correlation.benign(db, sorted(nodes)))
-    often: Counter[int] = Counter()
-    for keys in found.values():
-        often.update(keys)
+    often = Counter(chain.from_iterable(found.values()))
     shared = {key for key, count in often.items() if count > 1}
     relations = {key for key in shared if kind_of(key) is FeatureKind.RELATION}
     related = correlation.subjects(db, sorted(pk for pk, keys in found.items() if not relations.isdisjoint(keys)))
@@ -253,11 +252,12 @@ def _write(
         campaigns.join(tx, campaign, sorted(joined), by_hand=False)
         if not is_new:
             campaigns.note(tx, campaign, "joined", f"{counted(len(joined), 'indicator')} joined by what they share")
-    if group.kept is None:
-        campaigns.leave(tx, campaign, sorted(before - group.nodes))
+    left = before - group.nodes
+    if left and group.kept is None:
+        campaigns.leave(tx, campaign, sorted(left))
     if is_new:
         campaigns.note(tx, campaign, "created", f"found by correlation, with {counted(len(group.nodes), 'indicator')}")
-    return campaign if joined or before - group.nodes else None
+    return campaign if joined or left else None
 
 
 def _close(

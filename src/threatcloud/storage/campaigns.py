@@ -1,6 +1,6 @@
 """Campaigns and their members: what correlation and operators write, and what follows from the members."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -127,55 +127,67 @@ def campaigns_of(db: Connection, indicators: Sequence[int]) -> list[int]:
     return [row[0] for row in rows]
 
 
-def refresh(tx: Transaction, campaigns: Iterable[int]) -> None:
+def refresh(tx: Transaction, campaigns: Sequence[int]) -> None:
     """Brings what follows from the members up to date: severity, tags, techniques, times, count, organisations."""
-    for pk in campaigns:
-        _refresh(tx, pk)
-
-
-def _refresh(tx: Transaction, pk: int) -> None:
-    own = tx.db.row("SELECT own_severity, own_tags, created_at FROM campaign WHERE pk = ?", (pk,))
-    if own is None:
-        return
-    own_severity, own_tags, created_at = own
-    members = tx.db.rows(
-        "SELECT i.severity, i.first_seen, i.last_seen, i.metadata FROM campaign_member m "
-        "JOIN indicator i ON i.pk = m.indicator WHERE m.campaign = ?",
-        (pk,),
-    )
-    tags, techniques = Counter[str](), Counter[str]()
-    for *_, metadata in members:
-        said = _said(metadata) if metadata else _Said()
-        tags.update(map(str, said.tags))
-        techniques.update(map(str, said.mitreIds))
-    all_tags = dict.fromkeys([*_strings(own_tags), *(tag for tag, _ in tags.most_common(MAX_TAGS))])
-    severity = own_severity or max((row[0] for row in members if row[0]), default=None)
-    tx.db.run(
+    sums = {row[0]: row[1:] for row in tx.db.rows_in(_SUMS, campaigns)}
+    tags, techniques = _said_of(tx.db, campaigns)
+    orgs = _orgs(tx.db, campaigns)
+    changes = []
+    own = tx.db.rows_in("SELECT pk, own_severity, own_tags, created_at FROM campaign WHERE pk IN keys()", campaigns)
+    for pk, own_severity, own_tags, created_at in own:
+        worst, first_seen, last_seen, members = sums.get(pk, (None, created_at, created_at, 0))
+        all_tags = dict.fromkeys([*_strings(own_tags), *(tag for tag, _ in tags[pk].most_common(MAX_TAGS))])
+        most_used = [technique for technique, _ in techniques[pk].most_common(MAX_TECHNIQUES)]
+        lists = (_encode(words).decode() for words in (list(all_tags), most_used, orgs[pk]))
+        changes.append((own_severity or worst, *lists, first_seen, last_seen, members, tx.now, pk))
+    tx.db.run_many(
         "UPDATE campaign SET severity = ?, tags = ?, mitre_ids = ?, orgs = ?, first_seen = ?, last_activity = ?, "
         "iocs = ?, updated_at = ? WHERE pk = ?",
-        (
-            severity,
-            _encode(list(all_tags)).decode(),
-            _encode([technique for technique, _ in techniques.most_common(MAX_TECHNIQUES)]).decode(),
-            _encode(_orgs(tx.db, pk)).decode(),
-            min((row[1] for row in members), default=created_at),
-            max((row[2] for row in members), default=created_at),
-            len(members),
-            tx.now,
-            pk,
-        ),
+        changes,
     )
 
 
-def _orgs(db: Connection, campaign: int) -> list[str]:
-    """The organisations whose keys reported any of the members."""
-    rows = db.rows(
-        "SELECT DISTINCT k.org FROM campaign_member m JOIN evidence e ON e.indicator = m.indicator "
-        "JOIN reporter r ON r.pk = e.reporter JOIN api_key k ON 'key:' || k.lineage = r.name "
-        "WHERE m.campaign = ? AND k.org IS NOT NULL ORDER BY k.org",
-        (campaign,),
+_SUMS: Final = (
+    "SELECT m.campaign, max(nullif(i.severity, 0)), min(i.first_seen), max(i.last_seen), count(*) "
+    "FROM campaign_member m JOIN indicator i ON i.pk = m.indicator WHERE m.campaign IN keys() GROUP BY m.campaign"
+)
+
+
+def _said_of(db: Connection, campaigns: Sequence[int]) -> tuple[dict[int, Counter[str]], dict[int, Counter[str]]]:
+    """How many members have each tag and technique, by campaign; those of a list have none and are not read."""
+    tags: dict[int, Counter[str]] = defaultdict(Counter)
+    techniques: dict[int, Counter[str]] = defaultdict(Counter)
+    rows = db.rows_in(
+        "SELECT m.campaign, i.metadata FROM campaign_member m JOIN indicator i ON i.pk = m.indicator "
+        "WHERE m.campaign IN keys() AND (instr(i.metadata, '\"tags\"') OR instr(i.metadata, '\"mitreIds\"')) "
+        "ORDER BY m.campaign, m.indicator",
+        campaigns,
     )
-    return [row[0] for row in rows]
+    for campaign, metadata in rows:
+        said = _said(metadata)
+        tags[campaign].update(map(str, said.tags))
+        techniques[campaign].update(map(str, said.mitreIds))
+    return tags, techniques
+
+
+def _orgs(db: Connection, campaigns: Sequence[int]) -> dict[int, list[str]]:
+    """The organisations whose keys reported any of the members, by campaign."""
+    of_reporter: dict[int, str] = dict(
+        db.rows(
+            "SELECT r.pk, k.org FROM api_key k JOIN reporter r ON r.name = 'key:' || k.lineage WHERE k.org IS NOT NULL"
+        )
+    )
+    found: dict[int, set[str]] = {campaign: set() for campaign in campaigns}
+    if of_reporter:  # most servers have no such keys
+        rows = db.rows_in(
+            "SELECT DISTINCT m.campaign, e.reporter FROM campaign_member m "
+            "JOIN evidence e ON e.indicator = m.indicator WHERE m.campaign IN keys()",
+            campaigns,
+        )
+        for campaign, reporter in rows:
+            if reporter in of_reporter:
+                found[campaign].add(of_reporter[reporter])
+    return {campaign: sorted(orgs) for campaign, orgs in found.items()}
 
 
 def shown_of(db: Connection, indicators: Sequence[int]) -> list[str]:
