@@ -52,7 +52,10 @@ def _bonds(around: Neighbourhood) -> Iterator[tuple[float, tuple[int, ...]]]:
     """
     banned = frozenset[int]().union(*around.banned.values())
     having: dict[int, list[int]] = defaultdict(list)
-    for node in sorted(around.features, key=lambda node: (node not in around.kept, node in banned, node)):
+    order = sorted(around.features)
+    if around.kept or banned:
+        order.sort(key=lambda node: (node not in around.kept, node in banned))
+    for node in order:
         for key in around.features[node]:
             having[key].append(node)
     weak: dict[int, float] = {}

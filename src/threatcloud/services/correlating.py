@@ -155,36 +155,32 @@ def _add(found: Found, pk: int, features: Iterable[Feature]) -> None:
 
 
 class _New(NamedTuple):
-    """Features somebody did not have before, by indicator, and those of them that matter: two or more are joined by
-    them now, or were until they became too common to count. For who got no other (most of a long list) nothing
+    """Features somebody did not have before, as (key, indicator), and those of them that matter: two or more are joined
+    by them now, or were until they became too common to count. For who got no other (most of a long list) nothing
     changes."""
 
-    keys: dict[int, list[int]]
+    rows: list[tuple[int, int]]
     mattering: set[int]
 
     @property
     def joining(self) -> set[int]:
         """Who got a feature that matters."""
-        return {pk for pk, keys in self.keys.items() if not self.mattering.isdisjoint(keys)}
+        return {pk for key, pk in self.rows if key in self.mattering}
 
 
 def _store_new(tx: Transaction, features: Features, found: Found) -> _New:
     """Stores what was not yet known, and the words of what is shared."""
     known = features.of(found)
-    new = {pk: [key for key in texts if key not in known[pk]] for pk, texts in found.items()}
-    new = {pk: keys for pk, keys in new.items() if keys}
-    before = features.counts({key for keys in new.values() for key in keys})
-    features.add(new)
+    rows = sorted((key, pk) for pk, texts in found.items() for key in texts if key not in known[pk])
+    before = features.counts({key for key, _ in rows})
+    features.add(rows)
     having = features.counts(before)
-    words = {key: found[pk][key] for pk, keys in new.items() for key in keys if having[key] > 1}
-    correlation.add_words(tx, words)
-    return _New(
-        new, {key for key in words if before[key] <= most_members(key) and _joins(key, before[key], having[key])}
-    )
+    correlation.add_words(tx, {key: found[pk][key] for key, pk in rows if before[key] < 2 <= having[key]})
+    return _New(rows, {key for key, count in having.items() if _matters(most_members(key), before[key], count)})
 
 
-def _joins(key: int, before: int, having: int) -> bool:
-    return before > 1 or having <= most_members(key)
+def _matters(most: int, before: int, having: int) -> bool:
+    return 2 <= before <= most or 2 <= having <= most
 
 
 def _partners(db: Connection, features: Features, loners: set[int]) -> set[int]:
