@@ -112,8 +112,10 @@ class _Forest:
         self._kept: dict[int, int] = {}
         first: dict[int, int] = {}
         for node, campaign in sorted(around.kept.items()):
+            root = self._root(first.setdefault(campaign, node))
+            if root != node:
+                self._link(root, node)
             self._kept[self._root(node)] = campaign
-            self._unite(first.setdefault(campaign, node), node)
 
     def join(self, nodes: Sequence[int]) -> None:
         """Makes as few sets as the limits allow of those the nodes are in."""
@@ -130,24 +132,26 @@ class _Forest:
         a, b = self._root(one), self._root(other)
         if a == b:
             return True
+        if not self._may_join(a, b):
+            return False
+        self._link(a, b)
+        return True
+
+    def _may_join(self, a: int, b: int) -> bool:
         if len(self._members(a)) + len(self._members(b)) > MAX_GROUP:
             return False
+        if not self._kept:
+            return True
         mine, theirs = self._kept.get(a), self._kept.get(b)
         if mine is not None and theirs is not None:
             return False
-        if self._is_banned(mine, b) or self._is_banned(theirs, a):
-            return False
-        self._unite(a, b)
-        return True
+        return not (self._is_banned(mine, b) or self._is_banned(theirs, a))
 
     def _is_banned(self, campaign: int | None, root: int) -> bool:
         banned = self._banned.get(campaign) if campaign is not None else None
         return bool(banned) and not banned.isdisjoint(self._members(root))  # type: ignore[union-attr]
 
-    def _unite(self, one: int, other: int) -> None:
-        a, b = self._root(one), self._root(other)
-        if a == b:
-            return
+    def _link(self, a: int, b: int) -> None:
         if len(self._members(a)) < len(self._members(b)):
             a, b = b, a
         self._parent[b] = a
@@ -160,9 +164,9 @@ class _Forest:
         return self._joint.get(root, (root,))
 
     def _root(self, node: int) -> int:
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
+        parents = self._parent
+        while (parent := parents[node]) != node:
+            node = parents[node] = parents[parent]
         return node
 
     def groups(self) -> list[Group]:

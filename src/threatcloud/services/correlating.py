@@ -54,12 +54,12 @@ class Correlator:
         self._pace = pace
         self._stride = Stride(MIN_STEP, MAX_STEP, STEP_S)
 
-        @lru_cache(maxsize=65_536)
+        @lru_cache(maxsize=16_384)
         def is_common(host: str) -> bool:
             found = screener.guard.screen(Indicator(IndicatorType.DOMAIN, host))
             return found.withheld is not None or found.needs_corroboration is not None
 
-        @lru_cache(maxsize=65_536)
+        @lru_cache(maxsize=16_384)
         def registered_domain(name: str) -> str | None:
             return screener.guard.suffixes.registered_domain(name)
 
