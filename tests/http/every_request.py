@@ -1,0 +1,224 @@
+"""Requests that together use every route with every parameter: a store with a little of everything, and what to ask it.
+
+Parameters come from the declarations, so that one nobody has given a value here fails; each value of a parameter meets
+each value of every other, since how a page is found follows from the filter and the order together.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import inspect
+
+from tests.clock import Clock
+from tests.http.conftest import HONEYPOT, Api, LiveServer, encoded, item, ok, within
+from tests.http.test_agent_uploads import event, summary
+from tests.http.test_campaigns import found, made, report
+from tests.http.test_trap_intel import visit
+from threatcloud.domain.cursor import make_cursor
+from threatcloud.domain.times import DAY_MS, iso
+from threatcloud.http.endpoint import Endpoint
+
+PAST: Final = "2020-01-01T00:00:00Z"
+ADDRESS: Final = "91.241.0.1"
+NETWORK: Final = "91.241.0.0/24"
+HOST: Final = "plans.xyz"
+URL: Final = f"http://{HOST}/a"
+LONER: Final = "91.241.7.1"
+ALLOWED: Final = "91.241.1.0/28"
+MIN_HELD: Final = 1_100
+
+
+class Request(NamedTuple):
+    """One request; ``route`` is the method and declared path of the endpoint it is for."""
+
+    route: str
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    key: str = ""
+
+    def send(self, api: Api) -> int:
+        """Its status."""
+        headers = {"Idempotency-Key": self.key} if self.key else {}
+        if self.body:
+            headers["Content-Type"] = "application/json"
+        method, params = self.route.split()[0], dict(self.params)
+        return api.request(method, self.path, params=params, content=self.body, headers=headers).status_code
+
+
+def _write(route: str, path: str, body: Any = None, key: str = "", **params: str) -> Request:
+    return Request(route, path, tuple(params.items()), b"" if body is None else msgspec.json.encode(body), key)
+
+
+class Stock(NamedTuple):
+    """What is stored, as far as requests name it."""
+
+    campaign: str
+    other_campaign: str
+    version: str
+    spare_key: str
+    withdrawn_key: str
+
+
+def route_of(endpoint: Endpoint) -> str:
+    """The name of a route."""
+    return f"{endpoint.method} {endpoint.path}"
+
+
+def stock(server: LiveServer, api: Api) -> Stock:
+    """Stores a little of everything."""
+    said = {"metadata": {"mitreId": "T1110", "tags": ["worm"], "port": 22, "country": "NL", "relatedTo": [HOST]}}
+    report(api, ("ip", ADDRESS), ("ip", NETWORK), ("domain", HOST), ("url", URL), ("url", f"{URL}b"), **said)
+    report(api, ("hash", "ab" * 32), ("email", f"a@{HOST}"), ("cve", "CVE-2024-1234"), **said)
+    api.report(*(item(f"91.241.1.{number}", expiresAt="2099-01-01T00:00:00Z") for number in range(100)))
+    for kind in ("positive", "negative", "false-positive"):
+        api.sight(ADDRESS, kind=kind, context={"host": "web-1"})
+    api.report(item(LONER))
+    ok(server.client(HONEYPOT).post("/api/trap-intel", json=visit("91.241.2.1", f"wget http://{HOST}/x")), 201)
+    ok(api.post("/api/rules", json={"rules": [_rule("ATR-1"), _rule("own-1")]}), 201)
+    ok(api.post("/api/allowlist", json={"entries": [{"value": ALLOWED}, {"value": f"*.{HOST}.example"}]}), 201)
+    keys = [ok(api.post("/api/keys", json={"name": name, "org": "example"}), 201) for name in ("spare", "withdrawn")]
+    server.client(keys[1]["key"]).report(item("91.241.3.1"), item(ADDRESS))
+    version = api.get("/api/feeds/ip-blocklist").headers["x-feed-version"]
+    ok(api.get("/api/feeds/agent-update", params={"agentId": "agent-1"}))
+    other = made(api, iocs=[LONER], tags=["apt"])["id"]
+    return Stock(found(api, HOST), other, version, keys[0]["info"]["id"], keys[1]["info"]["id"])
+
+
+def _rule(name: str, title: str = "a rule") -> dict[str, Any]:
+    return {"ruleId": name, "ruleContent": f"title: {title}", "source": "manual"}
+
+
+def reads(endpoint: Endpoint, stocked: Stock) -> Iterator[Request]:
+    """Every parameter of a route that reads, in every value alone and with every value of every other."""
+    route = route_of(endpoint)
+    path = endpoint.path
+    for name, value in _segments(stocked).items():
+        path = path.replace(f"{{{name}}}", encoded(value))
+    if route.startswith("GET /api/agents/"):
+        path = "/api/agents/agent-1"
+    if route.startswith("GET /api/rules/"):
+        path = "/api/rules/ATR-1"
+    fields = msgspec.structs.fields(endpoint.query)
+    values = {field.encode_name: values_of(route, field, stocked) for field in fields}
+    always = tuple((field.encode_name, values[field.encode_name][0]) for field in fields if field.required)
+    yield Request(route, path, always)
+    said = [(name, value) for name in values for value in values[name]]
+    for first in said:
+        yield Request(route, path, _with(always, first))
+    for first, second in itertools.combinations(said, 2):
+        if first[0] != second[0]:
+            yield Request(route, path, _with(always, first, second))
+
+
+def _with(always: tuple[tuple[str, str], ...], *said: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    names = {name for name, _ in said}
+    return (*(item for item in always if item[0] not in names), *said)
+
+
+def _segments(stocked: Stock) -> dict[str, str]:
+    return {"value": ADDRESS, "prefix": "abcd", "id": stocked.campaign}
+
+
+_PAGES: Final = {"page": ["1", "3"], "limit": ["1", "100"]}
+_TEXTS: Final[dict[str, list[str]]] = {
+    **_PAGES,
+    "source": ["manual"],
+    "minReputation": ["5"],
+    "maxReputation": ["90"],
+    "since": [PAST],
+    "search": ["xyz", NETWORK, "91.0.0.0/8", "2a0e::/32"],
+    "tag": ["worm"],
+    "mitreId": ["T1110"],
+    "country": ["NL"],
+    "value": [ADDRESS],
+    "agentId": ["agent-1"],
+    "hostname": ["web-1"],
+    "agentVersion": ["1.0"],
+    "periodDays": ["1", "90"],
+    "minChange": ["0"],
+    "format": ["plain"],
+}
+#: How many numbers the cursor of a route has, where it is not two.
+_CURSORS: Final = {
+    "GET /api/allowlist": 1,
+    "GET /api/audit-log": 1,
+    "GET /api/campaigns/{id}/iocs": 1,
+    "GET /api/feeds/iocs": 3,
+}
+
+
+def values_of(route: str, field: msgspec.structs.FieldInfo, stocked: Stock) -> list[str]:
+    """The values a parameter is asked with: all that there are where they are words, else those given here."""
+    name = field.encode_name
+    known = _words(inspect.type_info(field.type))
+    if known:
+        return known
+    if name == "cursor":
+        return [make_cursor(*[1 << 40] * _CURSORS.get(route, 2))]
+    if name == "campaign":
+        return [stocked.campaign]
+    if name == "currentVersion" or (name == "since" and route.endswith("blocklist")):
+        return [stocked.version]
+    return _TEXTS[name]
+
+
+def _words(kind: inspect.Type) -> list[str]:
+    if isinstance(kind, inspect.Metadata):
+        return _words(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return [word for part in kind.types for word in _words(part)]
+    if isinstance(kind, inspect.BoolType):
+        return ["true", "false"]
+    if isinstance(kind, inspect.EnumType):
+        return [str(member.value) for member in kind.cls]
+    return [str(value) for value in kind.values] if isinstance(kind, inspect.LiteralType) else []
+
+
+def writes(stocked: Stock) -> Iterator[Request]:
+    """What changes something, in an order in which all of it is there to be changed."""
+    threats = {"threats": [item("91.241.4.1"), item(ADDRESS), item("bad.plans.example", kind="domain")]}
+    for partial in ("true", "false"):
+        yield _write("POST /api/threats", "/api/threats", threats, key=f"{partial} 1", partial=partial)
+        traps = [summary("91.241.5.1"), summary("91.241.5.2")]
+        yield _write("POST /api/trap-intel", "/api/trap-intel", traps, partial=partial)
+    yield _write("POST /api/threats", "/api/threats", event("91.241.6.1"))
+    yield _write("POST /api/trap-intel", "/api/trap-intel", visit("91.241.6.2", "id", payloads=["cd" * 32]))
+    yield _write("POST /api/sightings", "/api/sightings", {"value": ADDRESS, "source": "manual"})
+    yield _write("POST /api/iocs/lookup", "/api/iocs/lookup", {"values": [ADDRESS, HOST, "203.0.113.9"]})
+    yield _write("POST /api/rules", "/api/rules", {"rules": [_rule("ATR-1"), _rule("ATR-2"), _rule("own-1", "new")]})
+    yield _write("DELETE /api/rules/{id}", "/api/rules/ATR-1")
+    yield _write("POST /api/allowlist", "/api/allowlist", {"value": "91.241.4.1", "note": "ours"})
+    yield _write("DELETE /api/allowlist/{value}", f"/api/allowlist/{encoded(ALLOWED)}")
+    yield from _campaign_writes(stocked)
+    yield from _key_writes(stocked)
+    yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(ADDRESS)}")
+    yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(HOST)}")
+
+
+def _campaign_writes(stocked: Stock) -> Iterator[Request]:
+    yield _write("POST /api/campaigns", "/api/campaigns", {"name": "Third", "iocs": [URL]})
+    own = f"/api/campaigns/{stocked.campaign}"
+    for change in ({"name": "New", "tags": ["apt"]}, {"addIocs": [LONER]}, {"removeIocs": [URL]}):
+        yield _write("PATCH /api/campaigns/{id}", own, change)
+    yield _write("PATCH /api/campaigns/{id}", own, {"merge": [stocked.other_campaign]})
+    yield _write("GET /api/campaigns/{id}", f"/api/campaigns/{stocked.other_campaign}")
+    yield _write("DELETE /api/campaigns/{id}", own)
+
+
+def _key_writes(stocked: Stock) -> Iterator[Request]:
+    yield _write("POST /api/keys", "/api/keys", {"name": "another"})
+    yield _write("POST /api/keys/{id}/rotate", f"/api/keys/{stocked.spare_key}/rotate", {"overlapHours": 1})
+    yield _write("DELETE /api/keys/{id}", f"/api/keys/{stocked.spare_key}")
+    yield _write("DELETE /api/keys/{id}/contributions", f"/api/keys/{stocked.withdrawn_key}/contributions")
+
+
+def have_held(api: Api, clock: Clock) -> None:
+    """Has a list expire that is large enough to be held; a day goes by."""
+    ends_at = iso(clock.now + DAY_MS)
+    for first in range(0, MIN_HELD, 100):
+        api.report(*(item(f"held-{first + n}.xyz", kind="domain", expiresAt=ends_at) for n in range(100)))
+    clock.now += DAY_MS
+    assert within(20, lambda: "held" in {feed["state"] for feed in ok(api.get("/api/feeds"))})
