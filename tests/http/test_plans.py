@@ -94,24 +94,25 @@ class Allowed(NamedTuple):
 
 #: Of what requests wait for.
 REQUESTS: Final = (
-    # Searches.
+    # Searches, with figures of a million indicators on one core. They run in a scan thread and hold no interpreter.
     Allowed(
         "S",
         r"^SELECT count\(\*\) FROM indicator WHERE",
-        "a total that no rollup has: in a scan thread, once for all who ask, kept 100 times as long as it took",
+        "a total that no rollup has: 0.05 to 0.12 s, once for all who ask, kept 100 times as long as it took",
     ),
     Allowed(
         "SCAN indicator",
-        r"FROM \(SELECT pk, (reputation|sightings|first_seen) FROM indicator WHERE",
-        "one scan, no index",
+        r"FROM \((SELECT \* FROM \()?SELECT pk, (reputation|sightings|first_seen|updated_at) FROM indicator WHERE",
+        "a page by an order without an index, or of few matches (no more than 8 times as many as were passed over for "
+        "it): one pass of 0.07 to 0.2 s. An index for each order costs each write about a tenth more",
     ),
     Allowed(
-        "USE TEMP", r"FROM \(SELECT pk, (reputation|sightings|first_seen) FROM indicator WHERE", "one scan, no index"
+        "USE TEMP",
+        r"FROM \((SELECT \* FROM \()?SELECT pk, (reputation|sightings|first_seen|updated_at) FROM indicator WHERE",
+        "only the page is kept while it sorts",
     ),
-    Allowed("SCAN indicator USING COVERING", r"pk IN \(\)", "there is nothing in no rows: it is not read"),
-    Allowed("USE TEMP", r"pk IN \(\)", "there is nothing in no rows"),
     Allowed("SEARCH network", r"packed >= \? AND packed <= \?", "the networks in one network"),
-    Allowed("SEARCH indicator", r"WHERE type = \? AND value LIKE \?$", "hosts in a wide network: one scan"),
+    Allowed("SCAN indicator", r"value LIKE '%:%' AND instr", "the hosts of a wide IPv6 network: one pass"),
     Allowed("SEARCH indicator", r"WHERE id >= \? AND id <= \?$", "a 65,536th of the indicators"),
     # Pages of other things.
     Allowed(
@@ -120,11 +121,8 @@ REQUESTS: Final = (
         "a page, and one indicator's lists",
     ),
     Allowed(
-        "SCAN e",
-        r"^SELECT e.seq.* WHERE e.at >= \?.* ORDER BY e.seq DESC LIMIT",
-        "newest first, until the page is full",
+        "SEARCH e", r"^SELECT count\(\*\) FROM audit_entry e WHERE e.seq >= \? AND", "entries of one index, 20 ns each"
     ),
-    Allowed("S", r"^SELECT count\(\*\) FROM audit_entry e WHERE e.at >= \?", "one scan of the times"),
     Allowed("SCAN agent", r"^SELECT count\(\*\) FROM agent$", "the agents of one operator"),
     Allowed("SEARCH rule", r"published_at >=? \?", "rules people wrote: never truncated, as agents do not page"),
     Allowed("SEARCH g", r"FROM rule_gone g WHERE gone_at > \?", "rules gone since the agent asked last"),

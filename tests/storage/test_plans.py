@@ -77,19 +77,19 @@ HOT: dict[str, tuple[Statement, str]] = {
         "sighting USING COVERING INDEX sighting_by_indicator (indicator=?)",
     ),
     "a page by update": (
-        lambda db, names: searching.search(db, Filters(), Sort.UPDATED, PAGE, names),
+        lambda db, names: searching.search(db, Filters(), Sort.UPDATED, PAGE, names, 0),
         "indicator USING COVERING INDEX indicator_by_update (type=?)",
     ),
     "a page of a type by update": (
-        lambda db, names: searching.search(db, Filters(type=IP), Sort.UPDATED, PAGE, names),
+        lambda db, names: searching.search(db, Filters(type=IP), Sort.UPDATED, PAGE, names, 0),
         "indicator USING COVERING INDEX indicator_by_update (type=?)",
     ),
     "a later page by update": (
-        lambda db, names: searching.search(db, Filters(type=IP), Sort.UPDATED, LATER_PAGE, names),
+        lambda db, names: searching.search(db, Filters(type=IP), Sort.UPDATED, LATER_PAGE, names, 0),
         "indicator USING COVERING INDEX indicator_by_update (type=? AND updated_at<?)",
     ),
     "a page of what changed since": (
-        lambda db, names: searching.search(db, Filters(type=IP, since=NOW), Sort.UPDATED, PAGE, names),
+        lambda db, names: searching.search(db, Filters(type=IP, since=NOW), Sort.UPDATED, PAGE, names, 0),
         "indicator USING COVERING INDEX indicator_by_update (type=? AND updated_at>?)",
     ),
     "a list": (
@@ -122,11 +122,11 @@ HOT: dict[str, tuple[Statement, str]] = {
     ),
     "a page of one action of the ledger": (
         lambda db, names: ledger.page(db, "create", 0, None, 0, 50),
-        "USING INDEX audit_by_action (action=?)",
+        "USING INDEX audit_by_action (action=? AND seq>?)",
     ),
     "a later page of the ledger": (
         lambda db, names: ledger.page(db, None, 0, 9, 0, 50),
-        "USING INTEGER PRIMARY KEY (rowid<?)",
+        "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
     ),
 }
 SORTED_BY_INDEX = (

@@ -44,7 +44,7 @@ def test_indicators_answer(released: Database) -> None:
     assert state.metadata is not None
     assert state.metadata["mitreIds"] == ["T1110"]
     assert released.read(lambda db: indicators.related(db, state.id)) == [("91.240.0.0/20", "ip", "related")]
-    found = released.scan(lambda db: search(db, Filters(), Sort.UPDATED, Place(None, 0, 200), released.names))
+    found = released.scan(lambda db: search(db, Filters(), Sort.UPDATED, Place(None, 0, 200), released.names, 0))
     assert {item.indicator.value for item in found} >= {claim.value for claim in CLAIMS}
     assert len(found) == released.scan(lambda db: count(db, Filters())) == 13
     assert all(item.id == indicator_key(*item.indicator) for item in found)

@@ -163,13 +163,17 @@ def random_filters(chance: random.Random) -> tuple[Filters, str | None]:
     return Filters(**chosen, network=parse_network(cidr) if cidr else None), cidr
 
 
-def walk(database: Database, filters: Filters, sort: Sort, limit: int) -> list[IndicatorState]:
+#: How many matches a search is told there are: where that is few it passes over everything, else it walks an index.
+FEW, MANY = 0, 1_000_000
+
+
+def walk(database: Database, filters: Filters, sort: Sort, limit: int, total: int = FEW) -> list[IndicatorState]:
     """Everything a search finds, by cursors."""
     found: list[IndicatorState] = []
     after: tuple[int, int] | None = None
     while True:
         place = Place(after, 0, limit)
-        page = database.ask(search, filters, sort, place, database.names)
+        page = database.ask(search, filters, sort, place, database.names, total)
         found += page
         if len(page) < limit:
             return found
@@ -185,17 +189,19 @@ def test_search_finds_what_a_plain_filter_finds(database: Database, seed: int) -
         filters, cidr = random_filters(chance)
         sort = list(Sort)[number % 4]
         expected = sorted((state for state in states if matches(state, filters, cidr)), key=ORDER[sort])
-        assert walk(database, filters, sort, chance.choice([1, 7, 50, 500]) if len(expected) < 40 else 50) == expected
+        limit = chance.choice([1, 7, 50, 500]) if len(expected) < 40 else 50
+        assert walk(database, filters, sort, limit, chance.choice([FEW, MANY])) == expected
         assert database.ask(count, filters) == len(expected)
 
 
 @pytest.mark.parametrize("sort", Sort)
 @pytest.mark.parametrize("limit", [1, 3, 10, 100])
-def test_cursors_walk_everything_exactly_once(database: Database, sort: Sort, limit: int) -> None:
+@pytest.mark.parametrize("total", [FEW, MANY])
+def test_cursors_walk_everything_exactly_once(database: Database, sort: Sort, limit: int, total: int) -> None:
     """Many items share one place in the order; the row number tells them apart."""
     states = random_states(80, random.Random(1))
     fill(database, states)
-    assert walk(database, Filters(), sort, limit) == sorted(states, key=ORDER[sort])
+    assert walk(database, Filters(), sort, limit, total) == sorted(states, key=ORDER[sort])
 
 
 @pytest.mark.parametrize("sort", Sort)
@@ -204,7 +210,7 @@ def test_pages_by_number_are_the_same_pages(database: Database, sort: Sort) -> N
     fill(database, states)
     expected = sorted(states, key=ORDER[sort])
     for offset in (0, 10, 55, 60, 1000):
-        found = database.ask(search, Filters(), sort, Place(None, offset, 10), database.names)
+        found = database.ask(search, Filters(), sort, Place(None, offset, 10), database.names, len(states))
         assert found == expected[offset : offset + 10]
 
 
@@ -233,7 +239,7 @@ def test_a_network_that_holds_a_great_many(database: Database) -> None:
     database.insert(*states)
     filters = Filters(network=parse_network("10.0.0.0/8"))
     assert database.scan(lambda db: count(db, filters)) == len(states)
-    first = database.scan(lambda db: search(db, filters, Sort.UPDATED, Place(None, 0, 5), database.names))
+    first = database.scan(lambda db: search(db, filters, Sort.UPDATED, Place(None, 0, 5), database.names, len(states)))
     assert first == states[:-6:-1]
 
 

@@ -1,6 +1,7 @@
 """Charts: how counts by the hour become buckets, shares, trends and intensities. Hours are numbered since the epoch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -156,19 +157,18 @@ def describe(trend: Trend, days: int, movers: Iterable[Mover]) -> str:
     figures = f"{current or 'none'} in the {span}, {previous or 'none'} in the {before}"
     sentence = f"{trend.category.capitalize()} sightings {verb}: {figures}."
     least = abs(current - previous) * MIN_MOVER_SHARE
-    moved = _most_moved([item for item in movers if (item.change > 0) == rising and abs(item.change) >= least])
+    moving = [item for item in movers if (item.change > 0) == rising and abs(item.change) >= least]
+    moved = [f"{item.name} ({item.change:+d})" for item in most_moved(moving)]
     if not moved:
         return sentence
     return f"{sentence} Of the {'rise' if rising else 'fall'}: {', '.join(moved)}."
 
 
-def _most_moved(movers: Sequence[Mover]) -> list[str]:
-    """The names with their changes, the largest of each kind, kinds in the order of their names."""
-    named = []
-    for kind in sorted({item.kind for item in movers}):
-        ranked = sorted((item for item in movers if item.kind == kind), key=lambda item: (-abs(item.change), item.name))
-        named += [f"{item.name} ({item.change:+d})" for item in ranked[:MAX_MOVERS]]
-    return named
+def most_moved(movers: Iterable[Mover]) -> list[Mover]:
+    """All that a description can name: the largest changes of each kind and direction, kinds in the order of names."""
+    ranked = sorted(movers, key=lambda item: (item.kind, item.change < 0, -abs(item.change), item.name))
+    groups = itertools.groupby(ranked, key=lambda item: (item.kind, item.change < 0))
+    return [item for _, group in groups for item in itertools.islice(group, MAX_MOVERS)]
 
 
 def velocity(sightings_24h: int) -> Velocity:

@@ -55,9 +55,10 @@ class Auditing:
         offset = 0 if cursor else (page - 1) * limit
 
         def read(db: Connection) -> Page:
-            entries = ledger.page(db, action, since, before, offset, limit)
+            first = ledger.first_since(db, since)
+            entries = ledger.page(db, action, first, before, offset, limit)
             more = make_cursor(entries[-1].seq) if len(entries) == limit else None
-            return Page(entries, ledger.count(db, action, since), more)
+            return Page(entries, ledger.count(db, action, first), more)
 
         return await self._store.scan(read)
 

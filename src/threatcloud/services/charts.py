@@ -9,12 +9,14 @@ from threatcloud.domain.charts import (
     HourCount,
     Intensity,
     Mover,
+    Rates,
     Trend,
     Velocity,
     buckets,
     describe,
     first_hour,
     intensity,
+    most_moved,
     percentage,
     series,
     trends,
@@ -23,6 +25,7 @@ from threatcloud.domain.charts import (
 from threatcloud.domain.countries import country_name
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import hour_of
+from threatcloud.services.answers import Answers
 from threatcloud.services.screening import Screener
 from threatcloud.storage import charts
 from threatcloud.storage.charts import Emerging
@@ -89,13 +92,21 @@ class Heatmap(NamedTuple):
     tactics: Mapping[str, int]
 
 
+class _Moves(NamedTuple):
+    """Rates of all categories, and what moved most in each."""
+
+    rates: Mapping[str, Rates]
+    movers: Mapping[str, list[Mover]]
+
+
 class Charts:
-    """Reads rollups. A period of days ends with the current hour."""
+    """Reads rollups. A period of days ends with the current hour. What takes long is kept: see ``Answers``."""
 
     def __init__(self, store: Store, screener: Screener, clock: Clock) -> None:
         self._store = store
         self._screener = screener
         self._clock = clock
+        self._answers = Answers(store)
 
     def _hour(self) -> int:
         return hour_of(self._clock())
@@ -105,13 +116,16 @@ class Charts:
     ) -> list[HourCount]:
         """New indicators and sightings of every bucket of the period, oldest first (see ``buckets``)."""
         edges = buckets(self._hour(), days, granularity)
-        counts = await self._store.scan(lambda db: charts.by_hour(db, edges.start, kind, category))
-        return series(edges, counts)
+
+        def read(db: Connection) -> list[HourCount]:
+            return series(edges, charts.by_hour(db, edges.start, kind, category))
+
+        return await self._answers.of((edges, kind, category), read)
 
     async def geo(self, days: int, kind: IndicatorType | None, limit: int) -> Geo:
         """Distinct indicators last seen in the period by country, at most ``limit`` countries."""
         since = first_hour(self._hour(), days)
-        counts = await self._store.scan(lambda db: charts.by_country(db, since, kind))
+        counts = await self._answers.of(("geo", since, kind), lambda db: charts.by_country(db, since, kind))
         total = sum(counts.values())
         shown = list(counts.items())[:limit]
         shares = [CountryShare(code, country_name(code), count, percentage(count, total)) for code, count in shown]
@@ -120,18 +134,23 @@ class Charts:
     async def trends(self, days: int, min_change_percent: float) -> Trends:
         """Categories that moved by that much between the period before and this one, and up to 20 new threats."""
         hour = self._hour()
-        return await self._store.scan(lambda db: self._trends(db, hour, days, min_change_percent))
-
-    def _trends(self, db: Connection, hour: int, days: int, min_change_percent: float) -> Trends:
         since, before = first_hour(hour, days), first_hour(hour, 2 * days)
-        found = trends(charts.by_category(db, before, since), min_change_percent)
-        movers = self._movers(db, before, since) if found else {}
-        described = [DescribedTrend(trend, describe(trend, days, movers.get(trend.category, ()))) for trend in found]
-        new = charts.emerging(db, first_hour(hour, EMERGING_DAYS), first_hour(hour, 1), MAX_EMERGING)
+        moves = await self._answers.of(("moves", since, before), lambda db: self._moves(db, before, since))
+        found = trends(moves.rates, min_change_percent)
+        described = [
+            DescribedTrend(trend, describe(trend, days, moves.movers.get(trend.category, ()))) for trend in found
+        ]
+        new = await self._answers.of(
+            ("emerging", hour),
+            lambda db: charts.emerging(db, first_hour(hour, EMERGING_DAYS), first_hour(hour, 1), MAX_EMERGING),
+        )
         return Trends(described, [EmergingThreat(item, velocity(item.sightings)) for item in new])
 
+    def _moves(self, db: Connection, before: int, since: int) -> _Moves:
+        return _Moves(charts.by_category(db, before, since), self._movers(db, before, since))
+
     def _movers(self, db: Connection, before: int, since: int) -> Mapping[str, list[Mover]]:
-        """What moved by category; what several ids stand for, the revoked and their successor, moves as one."""
+        """What moved most by category; what several ids stand for, the revoked and their successor, moves as one."""
         changes: Counter[tuple[str, str, str]] = Counter()
         for item in charts.moved(db, before, since):
             changes[item.category, item.kind, self._readable(item.kind, item.value)] += (
@@ -140,7 +159,7 @@ class Charts:
         movers: defaultdict[str, list[Mover]] = defaultdict(list)
         for (category, kind, name), change in changes.items():
             movers[category].append(Mover(kind, name, change))
-        return movers
+        return {category: most_moved(found) for category, found in movers.items()}
 
     def _readable(self, kind: str, value: str) -> str:
         if kind == "country":
@@ -153,10 +172,12 @@ class Charts:
     async def heatmap(self, days: int) -> Heatmap:
         """Sightings in the period by technique; what was revoked counts under its successor."""
         since = first_hour(self._hour(), days)
-        reported = await self._store.scan(lambda db: charts.by_technique(db, since))
+        return await self._answers.of(("heatmap", since), lambda db: self._heatmap(db, since))
+
+    def _heatmap(self, db: Connection, since: int) -> Heatmap:
         attack = self._screener.attack
         counts: Counter[str] = Counter()
-        for id_, count in reported:
+        for id_, count in charts.by_technique(db, since):
             technique = attack.resolve(id_)
             counts[technique.id if technique else id_] += count
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

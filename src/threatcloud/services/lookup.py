@@ -17,14 +17,13 @@ from threatcloud.domain.indicator import (
 )
 from threatcloud.domain.reputation import PRIOR_LOG_ODDS, Term, reputation_of, terms
 from threatcloud.domain.state import IndicatorState, as_of
-from threatcloud.services.totals import Totals
+from threatcloud.services.answers import Answers
 from threatcloud.storage import campaigns, facts, indicators
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.names import Names
-from threatcloud.storage.search import Filters, Place, Sort, count, place_of, search
+from threatcloud.storage.search import Filters, Place, Sort, count, is_short_walk, place_of, search
 from threatcloud.storage.store import Clock, Store
 
-_QUICK_OFFSET: Final = 2_000
 RANGE_PREFIX_DIGITS: Final = 4
 RANGE_CLASS_LINES: Final = 32
 
@@ -103,7 +102,7 @@ class Lookup:
         self._store = store
         self._names = names
         self._clock = clock
-        self._totals = Totals(store)
+        self._answers = Answers(store)
 
     async def detail(self, value: str) -> Detail | Unknown:
         """What is known of a value in any spelling; InvalidIndicator when it is no indicator at all."""
@@ -175,16 +174,19 @@ class Lookup:
         after = read_cursor(cursor, 2) if cursor else None
         place = Place((after[0], after[1]) if after else None, 0 if after else (page - 1) * limit, limit)
 
-        def page_of(states: list[IndicatorState], total: int) -> Page:
-            more = len(states) == limit
-            return Page(states, total, make_cursor(*place_of(states[-1], sort)) if more else None)
+        def read(db: Connection) -> list[IndicatorState]:
+            return search(db, filters, sort, place, self._names, total)
 
-        if filters.is_counted and filters.category is None and sort is Sort.UPDATED and place.offset < _QUICK_OFFSET:
-            return await self._store.read(
-                lambda db: page_of(search(db, filters, sort, place, self._names), count(db, filters))
-            )
-        states = await self._store.scan(lambda db: search(db, filters, sort, place, self._names))
-        return page_of(states, await self._totals.of(filters))
+        total = await self._total(filters)
+        is_quick = is_short_walk(filters, sort, place, total)
+        states = await (self._store.read(read) if is_quick else self._store.scan(read))
+        more = len(states) == limit
+        return Page(states, total, make_cursor(*place_of(states[-1], sort)) if more else None)
+
+    async def _total(self, filters: Filters) -> int:
+        if filters.is_counted:
+            return await self._store.read(lambda db: count(db, filters))
+        return await self._answers.of(filters, lambda db: count(db, filters))
 
     async def sightings(self, value: str, page: int, limit: int, cursor: str | None) -> Page:
         """One page of an indicator's sightings, newest first; NotFound for an unknown indicator."""

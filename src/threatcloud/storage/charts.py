@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from threatcloud.domain.charts import HourCount, Rates
+from threatcloud.domain.charts import MAX_MOVERS, HourCount, Rates
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.times import HOUR_MS
 from threatcloud.storage.driver import Connection
@@ -67,11 +67,17 @@ def by_category(db: Connection, before: int, since: int) -> dict[str, Rates]:
 
 
 def moved(db: Connection, before: int, since: int) -> list[Moved]:
-    """Countries, ports and techniques of reports in the same two periods, those with the same count left out."""
+    """Countries, ports and techniques of reports in the same two periods, those with the same count left out.
+
+    Of ports only those that moved most, each way: there are 65,535 in each category, and a description names a few.
+    """
     rows = db.rows(
-        "SELECT category, kind, value, sum(iif(hour >= ?, sightings, 0)) AS here, sum(iif(hour < ?, sightings, 0)) "
-        "AS there FROM rollup_trait WHERE hour >= ? GROUP BY category, kind, value HAVING here <> there",
-        (since, since, before),
+        "SELECT category, kind, value, here, there FROM (SELECT *, rank() OVER (PARTITION BY category, kind, "
+        "here > there ORDER BY abs(here - there) DESC) AS place FROM (SELECT category, kind, value, "
+        "sum(iif(hour >= ?, sightings, 0)) AS here, sum(iif(hour < ?, sightings, 0)) AS there FROM rollup_trait "
+        "WHERE hour >= ? GROUP BY category, kind, value HAVING here <> there) AS moved) AS ranked "
+        "WHERE kind <> 'port' OR place <= ?",
+        (since, since, before, MAX_MOVERS),
     )
     return [Moved(category, kind, value, Rates(now, then)) for category, kind, value, now, then in rows]
 

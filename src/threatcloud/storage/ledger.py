@@ -52,11 +52,27 @@ def append_all(tx: Transaction, secret: bytes, acts: Sequence[Act]) -> None:
     )
 
 
+def first_since(db: Connection, since: int) -> int:
+    """The number of the first entry at or after a time, one past the last when there is none.
+
+    Times never fall from one number to the next: half of those that are left are ruled out at each step.
+    """
+    low, high = 1, last_seq(db) + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = db.row("SELECT at FROM audit_entry WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,))
+        if row is not None and row[0] < since:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def page(
-    db: Connection, action: str | None, since: int, before_seq: int | None, offset: int, limit: int
+    db: Connection, action: str | None, first_seq: int, before_seq: int | None, offset: int, limit: int
 ) -> list[AuditEntry]:
-    """Entries, newest first."""
-    where, params = _filter(action, since)
+    """Entries from one number on, newest first."""
+    where, params = _filter(action, first_seq)
     if before_seq is not None:
         where, params = f"{where} AND e.seq < ?", [*params, before_seq]
     rows = db.rows(
@@ -67,9 +83,11 @@ def page(
     return [AuditEntry(*row) for row in rows]
 
 
-def count(db: Connection, action: str | None, since: int) -> int:
-    """How many entries a page is a part of."""
-    where, params = _filter(action, since)
+def count(db: Connection, action: str | None, first_seq: int) -> int:
+    """How many entries a page is a part of; no number is left out."""
+    if action is None:
+        return last_seq(db) - first_seq + 1
+    where, params = _filter(action, first_seq)
     row = db.row(f"SELECT count(*) FROM audit_entry e WHERE {where}", params)
     return int(row[0]) if row else 0
 
@@ -108,6 +126,6 @@ def erase_details(tx: Transaction, entries: Iterable[int]) -> None:
     tx.db.run_many("DELETE FROM audit_detail WHERE seq = ?", [(seq,) for seq in entries])
 
 
-def _filter(action: str | None, since: int) -> tuple[str, list[Any]]:
-    where, params = "e.at >= ?", [since]
-    return (where, params) if action is None else (f"{where} AND e.action = ?", [since, action])
+def _filter(action: str | None, first_seq: int) -> tuple[str, list[Any]]:
+    where, params = "e.seq >= ?", [first_seq]
+    return (where, params) if action is None else (f"{where} AND e.action = ?", [first_seq, action])
