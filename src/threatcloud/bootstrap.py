@@ -275,7 +275,6 @@ def make_server_app(node: Node) -> ASGIApp:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         services = node.services
-        await services.publisher.start()
         tune_collector()
         refresh = RefreshLoop(services.publisher, services.store)
         path = socket_path(services.settings.db_path)

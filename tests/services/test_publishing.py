@@ -62,6 +62,27 @@ def restart(system: System) -> None:
     system.run(system.publisher.start())
 
 
+def test_who_asks_before_the_start_waits_for_it_and_gets_what_was_published(published: System) -> None:
+    before = get(published), get(published, DOMAINS)
+    version = published.publisher.release.version if published.publisher.release else ""
+    published.run(published.publisher.save())
+    published.report("bad-login.xyz")
+    published.clock.now += HOUR_MS
+    published.reopen()
+
+    async def ask() -> tuple[Published, Published, tuple[str, bytes]]:
+        publisher = published.publisher
+        return await asyncio.gather(
+            publisher.get(IPS), publisher.get(DOMAINS), publisher.delta(IndicatorType.DOMAIN, version)
+        )
+
+    ips, domains, (_, delta) = published.run(ask())
+    assert ips == before[0]
+    assert domains != before[1]
+    assert values(domains) == ["bad-login.xyz"]
+    assert b"+bad-login.xyz" in delta
+
+
 def test_lists_are_there_from_the_start(published: System) -> None:
     ips, domains = get(published), get(published, DOMAINS)
     header = f"# Threat Cloud IP Blocklist\n# Generated: {iso(NOW)}\n# Total: 2 IPs\n".encode()
@@ -319,6 +340,21 @@ async def until_listed(system: System, value: str) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"{value} was not published")
+
+
+def test_the_loop_starts_the_publisher(system: System) -> None:
+    system.report("91.240.118.7")
+
+    async def live() -> None:
+        loop = asyncio.create_task(RefreshLoop(system.publisher, system.store).run())
+        while not system.publisher.figures():
+            assert not loop.done()
+            await asyncio.sleep(0.01)
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+    system.run(live())
+    assert values(get(system)) == ["91.240.118.7"]
 
 
 def test_changes_are_published_by_themselves(published: System) -> None:

@@ -45,6 +45,7 @@ class Agents:
 
     async def update(self, current_version: str | None, delta: bool) -> Package:
         """The package for an agent at a version; the whole one when the version is unknown, too old or not given."""
+        await self._publisher.start()
         release = self._publisher.release
         if release is None:
             raise NotFound("no package has been published yet")

@@ -74,18 +74,31 @@ class Publisher:
         self._encoding = asyncio.Lock()
         self._release: Release | None = None
         self._refreshing = asyncio.Lock()
+        self._is_started = False
 
     async def start(self) -> None:
-        """Takes up the saved bodies and renders what has changed since."""
+        """Takes up the saved bodies and renders what has changed since; at once when that was done before.
+
+        Whoever needs the default lists calls this first and waits: a server answers other requests meanwhile.
+        """
+        if self._is_started:
+            return
+        async with self._refreshing:
+            if not self._is_started:
+                await self._take_up()
+                await self._refresh({wanted.type for wanted in DEFAULT_LISTS})
+                self._is_started = True
+
+    async def _take_up(self) -> None:
         for saved in await self._store.scan(feeds.load_snapshots):
             for wanted in DEFAULT_LISTS:
                 if saved.name == _name(wanted):
-                    self._default[wanted] = _unpack(saved)
+                    self._default[wanted] = await asyncio.to_thread(_unpack, saved)
         self._release = await self._store.read(feeds.newest_release)
-        await self.refresh({wanted.type for wanted in DEFAULT_LISTS})
 
     async def get(self, wanted: FeedList) -> Published:
         """The list as it stands now, rendered first where nobody has asked for it since it changed."""
+        await self.start()
         known = self._default.get(wanted) or self._other.get(wanted)
         if known is not None and (wanted.is_default or wanted not in self._stale):
             return known
@@ -118,6 +131,7 @@ class Publisher:
 
         Raises Gone for a version that is unknown or too old.
         """
+        await self.start()
         now = self._release
         before = await self._store.read(lambda db: feeds.find_release(db, since)) if is_version(since) else None
         if now is None or before is None:
@@ -140,6 +154,7 @@ class Publisher:
         The release ends at the change that was the last before rendering: a list may hold a little more than its
         release says, never less, so that a delta from it loses nothing.
         """
+        await self.start()
         async with self._refreshing:
             return await self._refresh(kinds)
 
@@ -182,7 +197,7 @@ class Publisher:
 
     @property
     def release(self) -> Release | None:
-        """The newest release of the agent package."""
+        """The newest release of the agent package; None before the start."""
         return self._release
 
     async def _render(self, wanted: FeedList, known: Published | None) -> Published:
@@ -243,7 +258,8 @@ class RefreshLoop:
         self._wake.set()
 
     async def run(self) -> None:
-        """Refreshes until cancelled."""
+        """Starts the publisher, then refreshes, until cancelled."""
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -280,4 +296,6 @@ def _published(text: bytes, entries: int, fingerprint: str, generated_at: int) -
 
 def _unpack(saved: SavedSnapshot) -> Published:
     text = zstandard.ZstdDecompressor().decompress(saved.body_zstd)
-    return _published(text, saved.entries, saved.fingerprint, saved.generated_at)
+    published = _published(text, saved.entries, saved.fingerprint, saved.generated_at)
+    published.bodies["zstd"] = saved.body_zstd
+    return published
