@@ -18,8 +18,8 @@ from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
 from threatcloud.domain.report import Role
 from threatcloud.enrich.attack import load_attack
-from threatcloud.enrich.benign import load_guard
 from threatcloud.enrich.geo import load_locator
+from threatcloud.enrich.guard import load_guard
 from threatcloud.http.app import make_app, make_local_app, make_metrics_app
 from threatcloud.http.context import Services
 from threatcloud.http.local_server import serve_local_socket, serve_loopback_port, socket_path
@@ -64,9 +64,13 @@ def clock() -> int:
 
 
 def make_screener(settings: Settings) -> Screener:
-    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged."""
+    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged.
+
+    Where there is a database, the benign lists are kept beside it: making them takes most of a second.
+    """
     own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
-    loaded = load_guard(own)
+    kept = settings.db_path.with_name(f"{settings.db_path.name}.benign") if settings.db_path.exists() else None
+    loaded = load_guard(own, kept=kept)
     if loaded.missing:
         _log.warning("degraded: benign lists are missing", lists=loaded.missing)
     for problem in loaded.problems:

@@ -36,6 +36,15 @@ def test_stretches_are_as_few_as_can_be(listed: list[Range]) -> None:
     assert len(Intervals(listed)) == len([rank for rank in changes if rank is not None])
 
 
+@given(ranges)
+def test_what_is_made_of_its_stretches_is_the_same(listed: list[Range]) -> None:
+    intervals = Intervals(listed)
+    again = Intervals.of(intervals.stretches)
+    assert again.stretches == intervals.stretches
+    for address in range(SPACE + 1):
+        assert again.at(address) == intervals.at(address)
+
+
 def test_an_empty_set_holds_nothing() -> None:
     assert Intervals().at(7) is None
     assert Intervals().strongest(0, 1 << 128) is None

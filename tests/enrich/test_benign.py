@@ -15,8 +15,9 @@ from threatcloud.domain.address import WIDTHS, masked, network_value, parse_netw
 from threatcloud.domain.indicator import Indicator, IndicatorType, detect, detect_observation
 from threatcloud.domain.publication import CLEAR, Guard, Policy, Screening
 from threatcloud.domain.special_addresses import special_range
-from threatcloud.enrich.benign import HashTable, LoadedGuard, load_benign_lists, load_guard, read_allowlist
+from threatcloud.enrich.benign import HashTable, load_benign_lists
 from threatcloud.enrich.benign_profile import ROWS, Holds
+from threatcloud.enrich.guard import LoadedGuard, load_guard, read_allowlist
 from threatcloud.enrich.suffixes import load_suffixes
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
-import httpx
 import msgspec
 
 from threatcloud.cli.failures import CommandFailed, ExitCode
@@ -23,11 +22,14 @@ from threatcloud.config import Settings, load_settings, unknown_variables
 from threatcloud.http.local_server import socket_path
 from threatcloud.storage.lock import DatabaseInUse
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a tenth of a second of every start, of commands that never need it and of the server's
+    import httpx
+
     from threatcloud.bootstrap import Node
 
 T = TypeVar("T")
-_TIMEOUT: Final = httpx.Timeout(120.0, connect=10.0)
+_TIMEOUT_S: Final = 120.0
+_CONNECT_TIMEOUT_S: Final = 10.0
 #: How long a server that starts or stops may hold the database without answering.
 PATIENCE_S: Final = 5.0
 _RETRY_S: Final = 0.2
@@ -57,7 +59,7 @@ class Target(NamedTuple):
 class Refused(CommandFailed):
     """The API answered with a failure; ``retry_after_s`` is how long it asks to wait, or None."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: "httpx.Response") -> None:
         body = _decoded(response)
         reason = body.get("error") or f"answered {response.status_code} {response.reason_phrase}"
         self.status = response.status_code
@@ -72,7 +74,7 @@ class Refused(CommandFailed):
 class Api:
     """The API of one system. ``is_local``: every call is the operator's, and the local socket's routes are there."""
 
-    def __init__(self, http: httpx.AsyncClient, *, is_local: bool) -> None:
+    def __init__(self, http: "httpx.AsyncClient", *, is_local: bool) -> None:
         self._http = http
         self.is_local = is_local
 
@@ -84,11 +86,13 @@ class Api:
         query: Mapping[str, object] | None = None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         """The answer; a 404 that says ``ok`` (an indicator nobody reported) is one. ``body`` is encoded unless bytes.
 
         Raises Refused for every failure the API answers with, CommandFailed when it does not answer.
         """
+        import httpx
+
         sent = dict(headers or {})
         content: bytes | None = None
         if body is not None:
@@ -158,11 +162,14 @@ async def connect(target: Target, *, creates: bool = False, publishes: bool = Fa
     ``creates``: make the database where there is none yet. ``publishes``: where this process opens it, bring the
     published lists up to date first. Raises CommandFailed when nothing answers there.
     """
+    import httpx
+
     if target.url and target.db_path:
         raise CommandFailed("--url and --db-path name two different systems; give one of them", ExitCode.USAGE)
     url = target.url or (None if target.db_path else os.environ.get("TC_URL"))
     if url:
-        async with httpx.AsyncClient(base_url=_checked(url), headers=_authorization(target), timeout=_TIMEOUT) as http:
+        headers = _authorization(target)
+        async with httpx.AsyncClient(base_url=_checked(url), headers=headers, timeout=_timeout()) as http:
             yield Api(http, is_local=False)
         return
     settings = load_settings({"db_path": target.db_path})
@@ -218,8 +225,10 @@ def _answers(path: Path) -> bool:
 
 
 @asynccontextmanager
-async def _in_process(node: "Node", publishes: bool) -> AsyncIterator[httpx.AsyncClient]:
+async def _in_process(node: "Node", publishes: bool) -> "AsyncIterator[httpx.AsyncClient]":
     """A client of the system opened here; what it has to write is written at the end."""
+    import httpx
+
     services = node.services
     try:
         if publishes:
@@ -235,8 +244,16 @@ async def _in_process(node: "Node", publishes: bool) -> AsyncIterator[httpx.Asyn
             node.close()
 
 
-def _client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=_TIMEOUT)
+def _client(transport: "httpx.AsyncBaseTransport") -> "httpx.AsyncClient":
+    import httpx
+
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=_timeout())
+
+
+def _timeout() -> "httpx.Timeout":
+    import httpx
+
+    return httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
 
 
 def _checked(url: str) -> str:
@@ -258,7 +275,7 @@ def _authorization(target: Target) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _unreachable(url: httpx.URL, error: httpx.TransportError) -> CommandFailed:
+def _unreachable(url: "httpx.URL", error: "httpx.TransportError") -> CommandFailed:
     reason = str(error) or type(error).__name__
     return CommandFailed(
         f"{url} does not answer: {reason}; see that it runs (threat-cloud serve) and that the address is right",
@@ -266,7 +283,7 @@ def _unreachable(url: httpx.URL, error: httpx.TransportError) -> CommandFailed:
     )
 
 
-def _decoded(response: httpx.Response) -> dict[str, Any]:
+def _decoded(response: "httpx.Response") -> dict[str, Any]:
     try:
         found = msgspec.json.decode(response.content)
     except msgspec.DecodeError:

@@ -4,9 +4,8 @@ import csv
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
-import httpx
 import msgspec
 import typer
 
@@ -14,6 +13,9 @@ from threatcloud.cli.command import api_command
 from threatcloud.cli.connect import Api, patiently
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.output import Out, opened
+
+if TYPE_CHECKING:
+    import httpx
 
 app: Final = typer.Typer(help="Write published indicators and blocklists to a file.", no_args_is_help=True)
 _PAGE_ROWS: Final = 5_000
@@ -152,7 +154,7 @@ async def domain_blocklist(
 
 
 async def _export_list(api: Api, path: str, query: Mapping[str, object], out: Path | None) -> None:
-    async def send() -> httpx.Response:
+    async def send() -> "httpx.Response":
         return await api.send("GET", path, query=query)
 
     reply = await patiently(send)

@@ -2,15 +2,23 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 #: A range of addresses and its rank: first and last address, both included, and how strong it is (0: strongest).
 Range = tuple[int, int, int]
 MAX_RANK: Final = 0xFFFF
 _END: Final = (1 << 128, 1 << 128, MAX_RANK)  # beyond every address, so that the last ranges are finished
+
+
+class Stretches(NamedTuple):
+    """Disjoint stretches in ascending order: first and last addresses, and ranks, each as long."""
+
+    firsts: Sequence[int]
+    lasts: Sequence[int]
+    ranks: Sequence[int]
 
 
 class Intervals:
@@ -30,10 +38,26 @@ class Intervals:
                 firsts.append(first)
                 lasts.append(last)
                 ranks.append(rank)
+        self._set(Stretches(firsts, lasts, ranks))
+
+    @classmethod
+    def of(cls, stretches: Stretches) -> "Intervals":
+        """The intervals that ``stretches`` came from; they are not checked again."""
+        made = cls.__new__(cls)
+        made._set(stretches)
+        return made
+
+    def _set(self, stretches: Stretches) -> None:
         # Not arrays: bisecting one makes an integer at every step. A stretch of one address shares its integer.
+        firsts, lasts, ranks = stretches
         self._firsts = tuple(firsts)
-        self._lasts = tuple(lasts)
-        self._ranks = ranks
+        self._lasts = tuple([first if first == last else last for first, last in zip(firsts, lasts, strict=True)])
+        self._ranks = array("H", ranks)
+
+    @property
+    def stretches(self) -> Stretches:
+        """What it is made of, for ``of``."""
+        return Stretches(self._firsts, self._lasts, self._ranks)
 
     def __len__(self) -> int:
         """The number of disjoint stretches."""

@@ -14,22 +14,19 @@ from typing import Final, NamedTuple
 import msgspec
 
 from threatcloud.domain.address import Network, masked, parse_network
-from threatcloud.domain.allowlist import Allowlist
-from threatcloud.domain.canonical import InvalidIndicator
 from threatcloud.domain.canonical.ids import HASH_NAMES
-from threatcloud.domain.canonical.name import canonical_domain
 from threatcloud.domain.hosts import ipv4_number
-from threatcloud.domain.indicator import Indicator, detect
 from threatcloud.domain.intervals import Intervals, Range
-from threatcloud.domain.publication import BenignList, BenignLists, Guard, Policy
+from threatcloud.domain.publication import BenignList, BenignLists, Policy
 from threatcloud.enrich.benign_profile import RANKINGS, ROWS, Holds, Row
-from threatcloud.enrich.suffixes import Suffixes, load_suffixes
+from threatcloud.enrich.suffixes import Suffixes
 
 _PACKAGE: Final = "pymispwarninglists"
 _LISTS: Final = "data/misp-warninglists/lists"
+#: Every list of the profile, in its order.
+LISTS: Final = tuple(BenignList(row.name, row.policy, row.reason, row.ranking) for row in ROWS)
 _CONSENSUS: Final = next(rank for rank, row in enumerate(ROWS) if row.name == RANKINGS)
 _is_hex: Final = re.compile(r"[0-9a-f]+").fullmatch
-_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 
 
 class LoadedLists(NamedTuple):
@@ -37,14 +34,6 @@ class LoadedLists(NamedTuple):
 
     lists: BenignLists
     missing: tuple[str, ...]
-
-
-class LoadedGuard(NamedTuple):
-    """A guard, the lists it has to do without, and what is wrong with the operator's files, as sentences."""
-
-    guard: Guard
-    missing: tuple[str, ...]
-    problems: tuple[str, ...]
 
 
 class HashTable:
@@ -60,6 +49,18 @@ class HashTable:
             for chars, sorted_later in records.items():
                 sorted_later.extend([value + suffix for value in values if len(value) == chars])
         self._records = {chars // 2: _packed(sorted(found), chars // 2 + 1) for chars, found in records.items()}
+
+    @classmethod
+    def of(cls, records: dict[int, bytes]) -> "HashTable":
+        """The table that ``records`` came from; they are not checked again."""
+        made = cls.__new__(cls)
+        made._records = records
+        return made
+
+    @property
+    def records(self) -> dict[int, bytes]:
+        """What it is made of, by the bytes of a digest, for ``of``."""
+        return self._records
 
     def get(self, value: str) -> int | None:
         """The strongest rank of a canonical hash; None when it is not held."""
@@ -93,61 +94,14 @@ class _ListFile(msgspec.Struct):
 _decode_list: Final = msgspec.json.Decoder(_ListFile).decode
 
 
-def load_guard(
-    operator_files: Sequence[Path] = (),
-    lists_directory: Path | None = None,
-    suffix_file: Path | None = None,
-    skip: Collection[str] = (),
-) -> LoadedGuard:
-    """A guard over the benign lists and the operators' own files, each an allowlist under the file's name.
-
-    ``lists_directory`` replaces the packaged lists (it holds ``NAME/list.json`` for each), ``suffix_file``
-    the Public Suffix List; lists named in ``skip`` are not used. Raises OSError only for the suffix list.
-    """
-    suffixes = load_suffixes(suffix_file)
-    lists, missing = load_benign_lists(suffixes, lists_directory, skip)
-    guard, problems = Guard(lists, suffixes), list[str]()
-    for path in operator_files:
-        allowlist, found = read_allowlist(path)
-        guard = guard.with_allowlist(allowlist)
-        problems += found
-    return LoadedGuard(guard, missing, tuple(problems))
-
-
 def load_benign_lists(suffixes: Suffixes, directory: Path | None = None, skip: Collection[str] = ()) -> LoadedLists:
     """Every list of the profile, from the package or from a directory laid out like it."""
-    source = _Source(directory or _packaged_directory(), skip)
+    source = _Source(directory or packaged_directory(), skip)
     # The hashes come first: what decoding their ten megabytes leaves behind is used again by the rest.
     hashes = HashTable((rank, entries) for rank, _, entries in source.lists(Holds.HASHES))
     v4, v6 = _intervals(source)
     names, zones = _names(source, suffixes)
-    lists = tuple(BenignList(row.name, row.policy, row.reason, row.ranking) for row in ROWS)
-    return LoadedLists(BenignLists(lists, v4, v6, names, zones, hashes), source.missing())
-
-
-def read_allowlist(path: Path) -> tuple[Allowlist, tuple[str, ...]]:
-    """An operator's file as an allowlist under its name, and a sentence for each line that is no value.
-
-    One value a line, in any spelling an indicator may have: an address, network, domain, URL, hash or e-mail
-    address; ``.example.org`` is the domain with everything below it. ``#`` begins a comment. UTF-8.
-    """
-    entries: list[Indicator] = []
-    zones: list[str] = []
-    problems: list[str] = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        return Allowlist(path.stem), (f"{path.name} cannot be read: {error}",)
-    for number, line in enumerate(lines, 1):
-        value = _COMMENT.sub("", line).strip()
-        try:
-            if value.startswith((".", "*.")):
-                zones.append(canonical_domain(value.removeprefix("*")[1:]))
-            elif value:
-                entries.append(detect(value))
-        except InvalidIndicator as error:
-            problems.append(f"{path.name}, line {number}: {error.reason}")
-    return Allowlist.of(path.stem, entries, zones), tuple(problems)
+    return LoadedLists(BenignLists(LISTS, v4, v6, names, zones, hashes), source.missing())
 
 
 class _Source:
@@ -175,14 +129,24 @@ class _Source:
 
     def _read(self, name: str) -> list[str] | None:
         try:
-            return _decode_list((self._directory / name / "list.json").read_bytes().lower()).entries
+            return _decode_list(_file_of(self._directory, name).read_bytes().lower()).entries
         except (OSError, msgspec.DecodeError):
             return None
 
 
-def _packaged_directory() -> Path:
+def packaged_directory() -> Path:
+    """Where the packaged lists are; a folder that does not exist when they are not installed."""
     spec = find_spec(_PACKAGE)
     return Path(spec.origin).parent / _LISTS if spec and spec.origin else Path(_PACKAGE)
+
+
+def packaged_files(directory: Path) -> list[Path]:
+    """The file of each list that has one, be it there or not."""
+    return [_file_of(directory, row.name) for row in ROWS if row.entries is None]
+
+
+def _file_of(directory: Path, name: str) -> Path:
+    return directory / name / "list.json"
 
 
 def _intervals(source: _Source) -> tuple[Intervals, Intervals]:

@@ -76,9 +76,14 @@ class Suffixes:
             start, longer = dot + 1, start
 
 
+def packaged_suffixes() -> Path:
+    """The file of the packaged list."""
+    return Path(PSLFILE)
+
+
 def load_suffixes(path: Path | None = None) -> Suffixes:
     """The list in a file, or the packaged one; raises OSError or UnicodeError when it cannot be read."""
-    with Path(path or PSLFILE).open(encoding="utf-8") as lines:
+    with (path or packaged_suffixes()).open(encoding="utf-8") as lines:
         return Suffixes(lines)
 
 

@@ -2,25 +2,31 @@
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
 from threatcloud.http.endpoint import Endpoint
 from threatcloud.http.openapi import document
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 HTML: Final = "text/html; charset=utf-8"
 CSS: Final = "text/css; charset=utf-8"
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
-_templates: Final = Environment(
-    loader=PackageLoader("threatcloud.http", "pages"),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader  # a twentieth of the server's start, and few ever look at the page
+
+    loader = PackageLoader("threatcloud.http", "pages")
+    templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    templates.filters["prose"] = _prose
+    return templates
 
 
 def _prose(text: str) -> Markup:
@@ -29,7 +35,6 @@ def _prose(text: str) -> Markup:
 
 
 _CODE: Final = re.compile(r"`{1,2}([^`]+)`{1,2}")
-_templates.filters["prose"] = _prose
 
 
 @lru_cache(maxsize=4)
@@ -42,16 +47,16 @@ def page(endpoints: tuple[Endpoint, ...]) -> bytes:
         for method, operation in methods.items()
     ]
     sections = {tag["name"]: [item for item in operations if tag["name"] in item["tags"]] for tag in api["tags"]}
-    text = _templates.get_template("docs.html").render(api=api, sections=sections, words=_words)
+    text = _templates().get_template("docs.html").render(api=api, sections=sections, words=_words)
     return text.encode()
 
 
 @lru_cache(maxsize=1)
 def style() -> bytes:
     """The style sheet."""
-    loader = _templates.loader
-    assert loader is not None
-    return loader.get_source(_templates, "docs.css")[0].encode()
+    templates = _templates()
+    assert templates.loader is not None
+    return templates.loader.get_source(templates, "docs.css")[0].encode()
 
 
 def _words(schema: dict[str, Any]) -> str:
