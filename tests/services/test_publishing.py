@@ -374,6 +374,28 @@ def test_changes_are_published_by_themselves(published: System) -> None:
     published.run(live())
 
 
+def test_the_loop_leaves_a_list_alone_while_only_scores_move(published: System) -> None:
+    """A million entries take a third of a second to render, and what is listed is sighted all the time."""
+
+    async def live() -> None:
+        loop = asyncio.create_task(RefreshLoop(published.publisher, published.store).run())
+        before = await published.publisher.get(IPS)
+        # Rendering the list would show this, which is in no log.
+        await published.store.write(
+            lambda tx: tx.db.run("UPDATE indicator SET shared = 0 WHERE value = '91.240.118.8'")
+        )
+        await published.reporting.submit([claim("91.240.118.7", severity="critical")], LOCAL_OPERATOR)
+        await published.reporting.submit([claim("bad-login.xyz")], LOCAL_OPERATOR)
+        while not published.publisher.figures()["domain-blocklist"].entries:
+            assert not loop.done()
+            await asyncio.sleep(0.01)
+        assert await published.publisher.get(IPS) is before
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+    published.run(live())
+
+
 def test_the_loop_survives_a_database_that_cannot_be_written(published: System) -> None:
     async def live() -> None:
         refresh = RefreshLoop(published.publisher, published.store)
