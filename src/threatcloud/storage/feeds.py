@@ -123,7 +123,8 @@ def render_list(
 ) -> ListBody:
     """All shared values of a type up to a reputation, worst first, with those fading that were listed with one.
 
-    The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody.
+    The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody. Read by the
+    index they are in order as they come; to ask for the order costs a quarter more.
     """
     extra, more = "", []
     if category is not None:
@@ -131,17 +132,19 @@ def render_list(
         more.append(category)
     if hosts_only:
         extra += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
-    source = f"SELECT value, pk, reputation FROM indicator WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"
+    shared = f"indicator INDEXED BY indicator_shared WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"
+    source = shared
     params: list[object] = [kind.code, max_reputation, *more]
     if fading.any_of(db, kind):
-        source += (
-            " UNION ALL SELECT i.value, i.pk, f.reputation FROM fading f JOIN indicator i ON i.pk = f.indicator "
-            f"WHERE f.type = ? AND f.reputation <= ? AND NOT (i.shared = 1 AND i.reputation <= ?){extra}"
+        source = (
+            f"(SELECT value, pk, reputation FROM {shared} "
+            "UNION ALL SELECT i.value, i.pk, f.reputation FROM fading f JOIN indicator i ON i.pk = f.indicator "
+            f"WHERE f.type = ? AND f.reputation <= ? AND NOT (i.shared = 1 AND i.reputation <= ?){extra} "
+            "ORDER BY reputation, pk) AS shown"
         )
         params += [kind.code, max_reputation, max_reputation, *more]
     row = db.row(
-        f"SELECT CAST(group_concat(value, char(10)) AS BLOB), count(*), sum(pk), {_SCATTERED} "
-        f"FROM ({source} ORDER BY reputation, pk) AS shown",
+        f"SELECT CAST(group_concat(value, char(10)) AS BLOB), count(*), sum(pk), {_SCATTERED} FROM {source}",
         params,
     )
     assert row is not None
