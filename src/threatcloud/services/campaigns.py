@@ -16,10 +16,11 @@ from threatcloud.domain.errors import NotFound, Problem, invalid, invalid_all
 from threatcloud.domain.features import words
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect, indicator_key
 from threatcloud.domain.report import Severity
-from threatcloud.domain.times import DAY_MS, iso
+from threatcloud.domain.times import DAY_MS, MINUTE_MS, iso
 from threatcloud.domain.wording import counted
 from threatcloud.enrich.attack import AttackCatalog
 from threatcloud.enrich.mitigations import Mitigations, load_mitigations
+from threatcloud.services.answers import Answers
 from threatcloud.services.lookup import Page
 from threatcloud.services.screening import Screener
 from threatcloud.storage import campaign_reading as reading
@@ -97,6 +98,7 @@ class Campaigns:
         self._screener = screener
         self._audit_secret = audit_secret
         self._clock = clock
+        self._answers = Answers(store)
 
     @cached_property
     def _mitigations(self) -> Mitigations:
@@ -120,8 +122,11 @@ class Campaigns:
 
     async def totals(self) -> Totals:
         """The statistics of all campaigns."""
-        found = await self._store.scan(reading.totals)
-        now = self._clock()
+        minute = self._clock() // MINUTE_MS  # activity ages without a commit
+        return await self._answers.of(minute, lambda db: self._totals(db, minute * MINUTE_MS))
+
+    def _totals(self, db: Connection, now: int) -> Totals:
+        found = reading.totals(db)
         statuses = Counter(status_at(activity, now) for activity, _, _ in found.campaigns)
         severities = Counter(severity for _, severity, _ in found.campaigns)
         techniques: Counter[str] = Counter()
