@@ -53,6 +53,20 @@ def test_a_dear_answer_outlasts_a_commit(system: System) -> None:
     assert reading.times == 1
 
 
+def test_an_answer_that_must_not_be_old_follows_each_commit_however_dear(system: System) -> None:
+    answers, reading = Answers(system.store, kept_times=0), Reading(takes_s=0.1)
+    for number in range(2):
+        assert system.run(answers.of("all", reading)) == number
+        system.report(f"91.240.0.{number + 1}")
+
+
+def test_no_more_than_so_many_are_kept(system: System) -> None:
+    answers, reading = Answers(system.store, most=2), Reading()
+    for asked in ("a", "b", "c", "b", "c", "a"):
+        system.run(answers.of(asked, reading))
+    assert reading.times == 4
+
+
 def test_those_who_ask_together_wait_for_one_reading(system: System) -> None:
     answers, reading = Answers(system.store), Reading()
 

@@ -8,6 +8,7 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.domain.state import UNCATEGORIZED, Status
 from threatcloud.domain.times import hour_of
+from threatcloud.services.answers import Answers
 from threatcloud.storage import fading, rollups
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.store import Clock, Store
@@ -37,11 +38,13 @@ class Analytics:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._answers = Answers(store)
 
     async def stats(self) -> Stats:
         """The numbers as of now; every type and category is there, with zero when there is none."""
         now = self._clock()
-        return await self._store.read(lambda db: _stats(db, now))
+        found = await self._answers.of(hour_of(now), lambda db: _stats(db, now))
+        return found._replace(updated_at=now)
 
 
 def _stats(db: Connection, now: int) -> Stats:

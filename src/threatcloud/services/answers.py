@@ -28,20 +28,25 @@ class Answers:
     """Answers by what was asked. One is exact as of when it was found: since then nothing was committed, or little time
     went by (12 s where a count of a million took 0.12 s, a minute at most)."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, most: int = _MAX_KEPT, kept_times: int = _KEPT_TIMES) -> None:
+        """``most``: how many are kept. ``kept_times``: for how many times as long as one took; 0: none is ever old."""
         self._store = store
+        self._most = most
+        self._kept_times = kept_times
         self._kept: OrderedDict[Hashable, _Answer] = OrderedDict()
         self._finding: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def of(self, asked: Hashable, read: Callable[[Connection], T]) -> T:
         """What ``read`` gives, kept under ``asked``; those who ask at the same time wait for one reading."""
-        kept = self._kept.get(asked)
-        if kept is not None and (kept.commits == self._store.figures().commits or kept.until_s > time.monotonic()):
+        kept, commits = self._kept.get(asked), self._store.figures().commits
+        if kept is not None and (kept.commits == commits or kept.until_s > time.monotonic()):
             return cast(T, kept.found)
-        task = self._finding.get(asked)
+        # What may never be old is not taken from a reading that began before the last commit either.
+        reading = (asked, 0 if self._kept_times else commits)
+        task = self._finding.get(reading)
         if task is None:
-            task = self._finding[asked] = asyncio.get_running_loop().create_task(self._find(asked, read))
-            task.add_done_callback(lambda _: self._finding.pop(asked))
+            task = self._finding[reading] = asyncio.get_running_loop().create_task(self._find(asked, read))
+            task.add_done_callback(lambda _: self._finding.pop(reading))
         return cast(T, await asyncio.shield(task))
 
     async def _find(self, asked: Hashable, read: Callable[[Connection], T]) -> T:
@@ -51,9 +56,9 @@ class Answers:
 
         commits = self._store.figures().commits
         found, took_s = await self._store.scan(timed)
-        keep_s = min(_KEPT_TIMES * took_s, _MAX_KEPT_S) if took_s > _QUICK_S else 0.0
+        keep_s = min(self._kept_times * took_s, _MAX_KEPT_S) if took_s > _QUICK_S else 0.0
         self._kept[asked] = _Answer(found, commits, time.monotonic() + keep_s)
         self._kept.move_to_end(asked)
-        if len(self._kept) > _MAX_KEPT:
+        if len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return found
