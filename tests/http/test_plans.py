@@ -197,7 +197,6 @@ BACKGROUND: Final = (
     Allowed("USE TEMP", r"group_concat\(value.* UNION ALL", "with what fades and is still on it"),
     Allowed("SCAN idempotency", r"^DELETE FROM idempotency WHERE created_at < \?$", "hourly, of a day's keys"),
     Allowed("SEARCH indicator", r"pk > \? AND pk <= \? AND next_change_at", "a slice"),
-    Allowed("SCAN feed_change", r"^SELECT coalesce\(min\(seq\)", "hourly, what prune leaves"),
     Allowed("SCAN", r"FROM (departed|release) WHERE at < \?.* LIMIT \?$", "hourly, of what prune leaves"),
     Allowed("SCAN", r"FROM (leftover|correlation_due)\b", "work that waits: most often none"),
     Allowed("SCAN rollup", r"FROM rollup_\w+ WHERE \w+ = 0.* LIMIT \?$", "hourly, in a scan thread"),

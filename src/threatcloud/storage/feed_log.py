@@ -41,7 +41,9 @@ def _raise_floor(tx: Transaction, to: Floor) -> None:
 
 def last_before(db: Connection, at: int) -> int:
     """The number of the last change before a time, 0 when there is none. Changes are in the order of time."""
-    ends = db.row("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM feed_change")
+    ends = db.row(
+        "SELECT coalesce((SELECT min(seq) FROM feed_change), 0), coalesce((SELECT max(seq) FROM feed_change), 0)"
+    )
     first, last = ends or (0, 0)
 
     def time_of(seq: int) -> int:
