@@ -70,7 +70,7 @@ def test_who_asks_before_the_start_waits_for_it_and_gets_what_was_published(publ
     published.clock.now += HOUR_MS
     published.reopen()
 
-    async def ask() -> tuple[Published, Published, tuple[str, bytes]]:
+    async def ask() -> tuple[Published, Published, tuple[str, Published]]:
         publisher = published.publisher
         return await asyncio.gather(
             publisher.get(IPS), publisher.get(DOMAINS), publisher.delta(IndicatorType.DOMAIN, version)
@@ -80,7 +80,7 @@ def test_who_asks_before_the_start_waits_for_it_and_gets_what_was_published(publ
     assert ips == before[0]
     assert domains != before[1]
     assert values(domains) == ["bad-login.xyz"]
-    assert b"+bad-login.xyz" in delta
+    assert b"+bad-login.xyz" in delta.bodies[IDENTITY]
 
 
 def test_lists_are_there_from_the_start(published: System) -> None:
@@ -305,9 +305,9 @@ def test_the_first_start_has_a_release_too(system: System) -> None:
 
 
 def delta(system: System, since: str, kind: IndicatorType = IndicatorType.IP) -> list[str]:
-    version, text = system.run(system.publisher.delta(kind, since))
+    version, found = system.run(system.publisher.delta(kind, since))
     assert version == version_of(system)
-    lines = text.decode().splitlines()
+    lines = found.bodies[IDENTITY].decode().splitlines()
     assert lines[1:3] == [f"# From: {since}", f"# To: {version}"]
     return sorted(line for line in lines if not line.startswith("#"))
 

@@ -13,18 +13,19 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.reputation import BLOCK_REPUTATION
 from threatcloud.domain.times import http_date, iso
 from threatcloud.http import wire
-from threatcloud.http.answer import TEXT, Answer, ok, time_or_none
-from threatcloud.http.compression import choose_coding
+from threatcloud.http.answer import JSON, TEXT, Answer, ok, time_or_none
+from threatcloud.http.compression import IDENTITY, MIN_BYTES, choose_coding
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.parameters import END, Cursor, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord
-from threatcloud.services.agents import HEARTBEAT_INTERVAL_S
+from threatcloud.services.agents import HEARTBEAT_INTERVAL_S, Package
 from threatcloud.services.holding import ListState
 from threatcloud.services.publishing import CODINGS, Published
 from threatcloud.storage.rules import RuleDelta
 
 FORMATS: Final = ("plain",)
 _SECOND_MS: Final = 1000
+_VARY: Final = "Accept-Encoding, Authorization"
 
 
 class ListQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -170,7 +171,7 @@ async def _blocklist(call: Call, kind: IndicatorType) -> Answer:
         if not wanted.is_default:
             raise invalid("since", "goes with the default list only, without other parameters")
         version, delta = await call.services.publisher.delta(kind, query.since)
-        return Answer(delta, media=TEXT, headers={"X-Feed-Version": version, "Cache-Control": "no-cache"})
+        return await _kept_body(call, delta, TEXT, {"X-Feed-Version": version, "Cache-Control": "no-cache"})
     return await _conditional(call, await call.services.publisher.get(wanted))
 
 
@@ -182,12 +183,20 @@ async def _conditional(call: Call, published: Published) -> Answer:
         "Last-Modified": http_date(published.modified_s * _SECOND_MS),
         "Cache-Control": "no-cache",
         "X-Feed-Version": call.services.publisher.release.version if call.services.publisher.release else "",
-        "Vary": "Accept-Encoding, Authorization",
+        "Vary": _VARY,
     }
     if _is_fresh(call, published):
         return Answer(b"", status=304, media=TEXT, headers=headers, coding="identity")
     body = await call.services.publisher.body(published, coding)
     return Answer(body, media=TEXT, headers=headers, coding=coding)
+
+
+async def _kept_body(call: Call, published: Published, media: str, headers: dict[str, str]) -> Answer:
+    """A body that is kept in the codings it was asked for, whole."""
+    is_long = len(published.bodies[IDENTITY]) > MIN_BYTES
+    coding = choose_coding(call.header(b"accept-encoding") or "") if is_long else IDENTITY
+    body = await call.services.publisher.body(published, coding)
+    return Answer(body, media=media, headers={**headers, "Vary": _VARY}, coding=coding)
 
 
 def _etag(published: Published, coding: str) -> str:
@@ -238,11 +247,14 @@ def _atr_rules(delta: RuleDelta) -> AtrRules:
 async def agent_update(call: Call) -> Answer:
     """The update package of an agent."""
     query: AgentUpdateQuery = call.query
-    package = await call.services.agents.update(query.current_version, query.delta)
+    agents = call.services.agents
+    version, package = await agents.update(query.current_version, query.delta, _package_json)
     if query.agent_id is not None and call.caller.mask:
-        await call.services.agents.remember(
-            query.agent_id, query.hostname, query.agent_version, query.current_version or package.version
-        )
+        await agents.remember(query.agent_id, query.hostname, query.agent_version, query.current_version or version)
+    return await _kept_body(call, package, JSON, {})
+
+
+def _package_json(package: Package) -> bytes:
     added, removed = package.added, package.removed
     gone = RemovedLists(removed["ip"], removed["domain"], removed["hash"]) if removed is not None else None
     shape = AgentPackage(
@@ -252,7 +264,7 @@ async def agent_update(call: Call) -> Answer:
         iocs=PackageIocs(added["ip"], added["domain"], added["hash"], gone),
         config=PackageConfig(HEARTBEAT_INTERVAL_S, "info"),
     )
-    return ok(shape)
+    return ok(shape).body
 
 
 async def list_feeds(call: Call) -> Answer:

@@ -1,14 +1,15 @@
 """Agents: the update package they fetch, and the memory of who fetched it."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from threatcloud.domain.address import is_network
 from threatcloud.domain.errors import NotFound
-from threatcloud.domain.feed import is_version
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.reputation import BLOCK_REPUTATION
 from threatcloud.services.lookup import Page
-from threatcloud.services.publishing import Publisher
+from threatcloud.services.publishing import Published, Publisher, publish
 from threatcloud.storage import agents, feeds, rules
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.feeds import Membership, Release
@@ -41,26 +42,33 @@ class Agents:
         self._store = store
         self._publisher = publisher
         self._clock = clock
-        self._whole: tuple[str, dict[str, list[str]]] | None = None
 
-    async def update(self, current_version: str | None, delta: bool) -> Package:
-        """The package for an agent at a version; the whole one when the version is unknown, too old or not given."""
+    async def update(
+        self, current_version: str | None, delta: bool, encode: Callable[[Package], bytes]
+    ) -> tuple[str, Published]:
+        """The present version, and the package for an agent at a version as ``encode`` writes it; the whole one when
+        that version is unknown, too old or not given."""
         await self._publisher.start()
         release = self._publisher.release
         if release is None:
             raise NotFound("no package has been published yet")
-        since = await self._known(current_version)
+        since = await self._publisher.known_release(current_version) if current_version else None
+
+        async def render() -> Published:
+            package = await self._package(since, release, delta)
+            return publish(await asyncio.to_thread(encode, package), 0, release.version, release.at)
+
+        # With whole lists only the rules depend on where the agent stands, and mostly they are the same.
+        stands_at = since and (since.version if delta else min(since.rules_at, release.rules_at))
+        return release.version, await self._publisher.shelf.get(("package", release.version, stands_at, delta), render)
+
+    async def _package(self, since: Release | None, release: Release, delta: bool) -> Package:
         changed = await self._changed_rules(since, release)
         if delta and since is not None:
             changes = await self._store.scan(lambda db: feeds.changes_between(db, since.seq, release.seq, netted=False))
             return Package(release.version, False, _by_type(changes.added), _by_type(changes.removed), changed)
-        whole = await self._whole_lists(release)
+        whole = await self._store.scan(lambda db: _lists_at(db, release))
         return Package(release.version, since is None, whole, _by_type([]) if delta else None, changed)
-
-    async def _known(self, version: str | None) -> Release | None:
-        if version is None or not is_version(version):
-            return None
-        return await self._store.read(lambda db: feeds.find_release(db, version))
 
     async def _changed_rules(self, since: Release | None, release: Release) -> RuleDelta:
         if since is None:
@@ -69,11 +77,6 @@ class Agents:
         if since.rules_at >= release.rules_at:
             return RuleDelta([], frozenset(), [])
         return await self._store.scan(lambda db: rules.delta_after(db, since.rules_at))
-
-    async def _whole_lists(self, release: Release) -> dict[str, list[str]]:
-        if self._whole is None or self._whole[0] != release.version:
-            self._whole = (release.version, await self._store.scan(lambda db: _lists_at(db, release)))
-        return self._whole[1]
 
     async def remember(
         self, agent_id: str, hostname: str | None, version: str | None, rule_version: str | None
