@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import machine, processes, registry, report, results, stores
+from bench.figures import NotMeasured
 from bench.results import Line, Result
 from bench.rows import Row
 from bench.served import Effort, Site
@@ -21,6 +22,7 @@ _EXAMPLES = """examples:
   python -m bench --list                      the rows, and what is wanted of them
 """
 _EFFORT = Effort(rounds=3, seconds=3)
+_MOST_REASON = 120
 _QUICK = Effort(rounds=2, seconds=1)
 
 
@@ -90,7 +92,12 @@ def measure(folder: Path, keep: Path | None, sizes: Sequence[Size], rows: Sequen
 
 def _line(site: Site, row: Row, size: Size, before: Sequence[Line]) -> Line:
     print(f"{size.name}: {row.name} ...", end=" ", file=sys.stderr, flush=True)
-    figures = {**row.measure(site), **site.memory()}
+    try:
+        figures = row.measure(site)
+    except NotMeasured as reason:
+        print(reason, file=sys.stderr, flush=True)
+        return Line(row.name, size.name, {}, row.wanted, f"failed: {reason}"[:_MOST_REASON])
+    figures |= site.memory()
     at_smallest = next((line.figures for line in before if (line.row, line.size) == (row.name, SMALLEST.name)), None)
     line = results.judged(row.name, size.name, figures, row.wanted, figures if size is SMALLEST else at_smallest)
     print(report.told(line.figures), line.verdict, file=sys.stderr, flush=True)

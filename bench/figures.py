@@ -17,6 +17,10 @@ _CONDITION = re.compile(r"\s*(\S.*?) (>=|<=) ([\d.]+)\s*")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le}
 
 
+class NotMeasured(Exception):
+    """A row could not be measured; the message says why. The others still can."""
+
+
 class Wanted(NamedTuple):
     """One condition on a figure."""
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from bench.figures import NotMeasured
+
 SERVER_CORE, LOAD_CORE = "0", "1"
 _START_S = 120
 _STOP_S = 60
@@ -52,11 +54,11 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     until_s = time.monotonic() + _START_S
     while time.monotonic() < until_s:
         if process.poll() is not None:
-            sys.exit(f"bench: the server ended with {process.returncode}")
+            raise NotMeasured(f"the server ended with {process.returncode}")
         if _answers(port):
             return
         time.sleep(0.01)
-    sys.exit("bench: the server did not start")
+    raise NotMeasured("the server did not start")
 
 
 def _answers(port: int) -> bool:
@@ -70,9 +72,9 @@ def _answers(port: int) -> bool:
 
 
 def output_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What a command prints; ends the run where it fails."""
+    """What a command prints; NotMeasured where it fails."""
     settings = {**os.environ, **(environment or {})}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"bench: {' '.join(command)} ended with {done.returncode}: {done.stderr[-1000:]}")
+        raise NotMeasured(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-1000:]}")
     return done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import machine, processes, wrk
-from bench.figures import Figures, medians, with_ratios
+from bench.figures import Figures, NotMeasured, medians, with_ratios
 from bench.rows import Measure
 from bench.served import KEY, Answer, Site
 
@@ -87,7 +87,7 @@ def load(ask: Ask, connections: int = 16, *, payload: bool = False, items: int =
         body = asked.lines[0] if asked.target else None
         answer = site.ask(method, asked.target or asked.lines[0], asked.headers, body)
         if answer.status != asked.status:
-            raise SystemExit(f"bench: {asked.target or asked.lines[0]} answers {answer.status}: {answer.body[:200]!r}")
+            raise NotMeasured(f"{asked.target or asked.lines[0]} answers {answer.status}: {answer.body[:200]!r}")
         headers = {"Authorization": f"Bearer {KEY}", **asked.headers}
         script = wrk.write_script(folder, method, asked.target, asked.lines, headers)
         with _floor(folder, answer) as floor_port:
@@ -125,9 +125,11 @@ def _in_turns(site: Site, script: Path, floor_port: int, connections: int, *, is
 
 
 def check(seen: wrk.Load, *, is_refusal: bool = False) -> None:
-    """Ends the run when requests did not get the answer they should."""
+    """NotMeasured when requests did not get the answer they should."""
     if not seen.requests or seen.broken or seen.refused != (seen.requests if is_refusal else 0):
-        raise SystemExit(f"bench: {seen.refused} of {seen.requests} requests were refused, {seen.broken} broken")
+        raise NotMeasured(
+            f"{seen.refused} of {seen.requests} requests were refused, {seen.broken} more had no answer in time"
+        )
 
 
 @contextmanager

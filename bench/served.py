@@ -1,7 +1,6 @@
 """The store of one size with its server: what every measurement is given."""
 
 import http.client
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from bench import machine, processes
+from bench.figures import NotMeasured
 from bench.fill import Filled, delta_values
 from bench.sizes import SIZES
 from bench.values import values
@@ -100,7 +100,7 @@ class Site:
             time.sleep(_QUIET_S)
             if machine.cpu_s(pid) - before_s < _IDLE_CPU_S:
                 return
-        sys.exit("bench: the server does not come to rest")
+        raise NotMeasured("the server does not come to rest")
 
     def memory(self) -> dict[str, float]:
         """Memory of the server in MB, by name; nothing while none runs."""

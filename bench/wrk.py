@@ -62,7 +62,7 @@ def write_script(
 
 
 def run(port: int, script: Path, seconds: float, connections: int) -> Load:
-    """Loads a server from the core that is wrk's; longer than that where it takes longer to answer at all."""
+    """Loads a server from the core that is wrk's, for longer where it takes longer to answer at all."""
     seen = _run(port, script, seconds, connections)
     while not seen.requests and not seen.broken and seconds < _MOST_S:
         seconds *= 4

@@ -13,8 +13,8 @@ from pathlib import Path
 import bench.values
 import msgspec
 import pytest
-from bench import fill, history, plot, registry, report, results, sqlite_floor, stores, wrk
-from bench.figures import flatness, medians, parse_wanted, verdict, with_ratios
+from bench import fill, history, plot, reads, registry, report, results, sqlite_floor, stores, wrk
+from bench.figures import NotMeasured, flatness, medians, parse_wanted, verdict, with_ratios
 from bench.results import Line, Result
 from bench.sizes import SIZES, Size
 from bench.values import values
@@ -73,6 +73,20 @@ class TestWrk:
         assert 'wrk.headers["Content-Type"] = "application/json"' in sending
 
 
+class TestAnswers:
+    def test_what_is_answered_as_it_should_counts(self) -> None:
+        reads.check(wrk.Load(10.0, 1.0, 2.0, 10, 0, 0))
+        reads.check(wrk.Load(10.0, 1.0, 2.0, 10, 10, 0), is_refusal=True)
+
+    @pytest.mark.parametrize(
+        ("refused", "broken", "requests", "is_refusal"),
+        [(1, 0, 10, False), (0, 1, 10, False), (9, 0, 10, True), (0, 0, 0, False)],
+    )
+    def test_any_other_answer_and_none_do_not(self, refused: int, broken: int, requests: int, is_refusal: bool) -> None:
+        with pytest.raises(NotMeasured, match="were refused"):
+            reads.check(wrk.Load(10.0, 1.0, 2.0, requests, refused, broken), is_refusal=is_refusal)
+
+
 class TestWanted:
     @pytest.mark.parametrize(
         ("wanted", "figures", "expected"),
@@ -103,7 +117,7 @@ class TestWanted:
 
     def test_rows_are_chosen_by_a_part_of_their_name(self) -> None:
         assert registry.chosen([]) == registry.ROWS
-        assert [row.name for row in registry.chosen(["304", "geo"])] == ["blocklist, 304", "geo"]
+        assert [row.name for row in registry.chosen(["304", "weeks"])] == ["blocklist, 304", "timeseries, weeks"]
         with pytest.raises(ValueError, match="no row is named 'else'"):
             registry.chosen(["geo", "else"])
 
