@@ -132,11 +132,15 @@ def _correlated(site: Site) -> int:
 def _repeating(act: Callable[[], object], pause_s: float) -> Iterator[None]:
     """Acts over and over in a thread until the context ends."""
     stopping = threading.Event()
+    failed: list[NotMeasured] = []
 
     def run() -> None:
-        while not stopping.is_set():
-            act()
-            stopping.wait(pause_s)
+        try:
+            while not stopping.is_set():
+                act()
+                stopping.wait(pause_s)
+        except NotMeasured as reason:
+            failed.append(reason)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -145,6 +149,8 @@ def _repeating(act: Callable[[], object], pause_s: float) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join()
+    if failed:
+        raise failed[0]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import results
 from bench.figures import COLUMNS
+from bench.plot import PICTURE
 from bench.results import Line, Result
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -54,7 +55,8 @@ def renewed(text: str, result: Result) -> str:
     """The document with this run in its place; ValueError when it has no place for one."""
     if len(_PLACE.findall(text)) != 1:
         raise ValueError("the document needs one '<!-- measured -->' and '<!-- end -->'")
-    content = f"{about(result)}\n{table(result)}"
+    picture = f"![Speed by size of the store]({PICTURE.name})\n\n" if PICTURE.exists() else ""
+    content = f"{picture}{about(result)}\n{table(result)}"
     return _PLACE.sub(lambda match: match[1] + content + match[2], text)
 
 

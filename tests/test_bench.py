@@ -341,7 +341,9 @@ class TestReport:
     def test_the_document_gets_the_table_and_keeps_its_words(self) -> None:
         text = "before\n<!-- measured -->\nold\n<!-- end -->\nafter\n"
         renewed = report.renewed(text, result(*LINES))
-        assert renewed.startswith("before\n<!-- measured -->\nRun `20260307-080000`")
+        assert renewed.startswith("before\n<!-- measured -->\n")
+        assert "Run `20260307-080000`" in renewed
+        assert ("](performance.svg)" in renewed) == plot.PICTURE.exists()
         assert renewed.endswith("<!-- end -->\nafter\n")
         assert report.renewed(renewed, result(*LINES)) == renewed
         with pytest.raises(ValueError, match="needs one"):
