@@ -76,6 +76,9 @@ SCALES: Final = {
 }
 
 
+# Reaching a member through its class costs as much as the comparison, and every value that is listed comes by here.
+_IP, _DOMAIN, _HASH, _URL, _EMAIL, _CVE = IndicatorType
+_BY_HOST, _BY_DOMAIN, _BY_PATTERN = FeatureKind.HOST, FeatureKind.DOMAIN, FeatureKind.PATTERN
 _KIND_MASK: Final = (1 << _KIND_BITS) - 1
 _KINDS: Final = {kind.value: kind for kind in FeatureKind}
 _SCALES: Final = {kind.value: scale for kind, scale in SCALES.items()}
@@ -144,18 +147,18 @@ def relation_feature(indicator: Indicator) -> Feature:
 def value_features(indicator: Indicator, names: Names) -> Iterator[Feature]:
     """What the value itself shows: host, registered domain, the make of the name."""
     kind, value = indicator
-    if kind is IndicatorType.IP:
-        yield Feature(FeatureKind.HOST, value)
-    elif kind is IndicatorType.DOMAIN:
+    if kind is _IP:
+        yield Feature(_BY_HOST, value)
+    elif kind is _DOMAIN:
         yield from _host_features(value, names)
         yield from _pattern(value)
-    elif kind is IndicatorType.URL:
+    elif kind is _URL:
         host = url_host(value)
         if host.network is not None:
-            yield Feature(FeatureKind.HOST, host.text)
+            yield Feature(_BY_HOST, host.text)
         else:
             yield from _host_features(host.text, names)
-    elif kind is IndicatorType.EMAIL:
+    elif kind is _EMAIL:
         domain = value.rpartition("@")[2]
         if domain not in WEBMAIL:
             yield from _host_features(domain, names)
@@ -164,19 +167,18 @@ def value_features(indicator: Indicator, names: Names) -> Iterator[Feature]:
 def _host_features(host: str, names: Names) -> Iterator[Feature]:
     if names.is_common(host):
         return
-    yield Feature(FeatureKind.HOST, host)
+    yield Feature(_BY_HOST, host)
     registered = names.registered_domain(host)
     if registered is not None and (registered == host or not names.is_common(registered)):
-        yield Feature(FeatureKind.DOMAIN, registered)
+        yield Feature(_BY_DOMAIN, registered)
 
 
 def _pattern(name: str) -> Iterator[Feature]:
     """``secure-login-12.example`` is of the make ``secure-login-#``; a plain word is of no make."""
-    label = name.rpartition(".")[0].rpartition(".")[2]
-    if "-" in label or any(map(str.isdigit, label)):
-        make = _DIGITS.sub("#", label)
-        if len(make.replace("#", "").replace("-", "")) >= 4 and not make.startswith("xn--"):
-            yield Feature(FeatureKind.PATTERN, make)
+    make = _DIGITS.sub("#", name.rpartition(".")[0].rpartition(".")[2])
+    letters = make.replace("#", "").replace("-", "")
+    if 4 <= len(letters) < len(make) and not make.startswith("xn--"):
+        yield Feature(_BY_PATTERN, make)
 
 
 def said_features(indicator: Indicator, said: Saying) -> Iterator[Feature]:

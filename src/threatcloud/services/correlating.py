@@ -8,6 +8,7 @@ step is one unit of work, so a crash between two leaves nothing half done.
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple
@@ -27,6 +28,7 @@ from threatcloud.domain.features import (
     weight,
 )
 from threatcloud.domain.indicator import Indicator, IndicatorType
+from threatcloud.domain.publication import PublicSuffixes
 from threatcloud.domain.wording import counted
 from threatcloud.services.pacing import Pace, Stride
 from threatcloud.services.screening import Screener
@@ -37,13 +39,22 @@ from threatcloud.storage.store import Store
 
 #: A step holds the writer, so it takes as many as it gets through in this time: the more, the less each costs, for a
 #: campaign they join is looked at once a step, and a page of an index is written once.
-STEP_S: Final = 0.2
-MIN_STEP: Final = 500
+STEP_S: Final = 0.25
+MIN_STEP: Final = 1_000
 MAX_STEP: Final = 8_000
 _MAX_RELATED: Final = 1_000
+_HOSTS_KEPT: Final = 16_384
 
 #: What was found out: by indicator, the text of each feature by its key.
 Found = dict[int, dict[int, str]]
+
+
+class _Suffixes:
+    """Public suffixes that know the last names again: the guard asks for the same one as the features."""
+
+    def __init__(self, suffixes: PublicSuffixes) -> None:
+        self.is_public_suffix = suffixes.is_public_suffix
+        self.registered_domain = lru_cache(maxsize=_HOSTS_KEPT)(suffixes.registered_domain)
 
 
 class Correlator:
@@ -54,16 +65,15 @@ class Correlator:
         self._pace = pace
         self._stride = Stride(MIN_STEP, MAX_STEP, STEP_S)
 
-        @lru_cache(maxsize=16_384)
+        suffixes = _Suffixes(screener.guard.suffixes)
+        guard = replace(screener.guard, suffixes=suffixes)
+
+        @lru_cache(maxsize=_HOSTS_KEPT)
         def is_common(host: str) -> bool:
-            found = screener.guard.screen(Indicator(IndicatorType.DOMAIN, host))
+            found = guard.screen(Indicator(IndicatorType.DOMAIN, host))
             return found.withheld is not None or found.needs_corroboration is not None
 
-        @lru_cache(maxsize=16_384)
-        def registered_domain(name: str) -> str | None:
-            return screener.guard.suffixes.registered_domain(name)
-
-        self._names = Names(registered_domain, is_common)
+        self._names = Names(suffixes.registered_domain, is_common)
 
     async def run(self) -> str:
         """Takes up everything that is new; says how many indicators it looked at."""
