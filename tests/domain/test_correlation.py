@@ -1,7 +1,9 @@
 """Who belongs together: groups by shared features, within the limits that operators and hubs set."""
 
+import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +111,21 @@ def test_kept_campaigns_are_never_joined_nor_torn(features: dict[int, set[int]],
         assert {kept[node] for node in group.nodes if node in kept} <= {group.kept}
         if group.kept is not None:
             assert {node for node in kept if kept[node] == group.kept} <= group.nodes
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pairs_that_share_something_strong_make_the_connected_groups(seed: int) -> None:
+    """Many: sets of a few never lie deep enough to be told apart wrongly."""
+    pick = random.Random(seed)
+    features: dict[int, set[int]] = {node: set() for node in range(300)}
+    expected = [{node} for node in features]
+    for number in range(220):
+        pair = pick.sample(range(300), 2)
+        for node in pair:
+            features[node].add(Feature(FeatureKind.HOST, str(number)).key)
+        joined = set().union(*(nodes for nodes in expected if not nodes.isdisjoint(pair)))
+        expected = [joined, *(nodes for nodes in expected if nodes.isdisjoint(pair))]
+    assert sets(groups(around(features))) == sorted(expected, key=min)
 
 
 @given(st.sampled_from(list(FeatureKind)), st.integers(1, 3000))

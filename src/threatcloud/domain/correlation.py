@@ -166,7 +166,8 @@ class _Forest:
     def _root(self, node: int) -> int:
         parents = self._parent
         while (parent := parents[node]) != node:
-            node = parents[node] = parents[parent]
+            parents[node] = parents[parent]
+            node = parent
         return node
 
     def groups(self) -> list[Group]:
