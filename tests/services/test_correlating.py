@@ -1,6 +1,7 @@
 """Correlation over a real store: campaigns come, grow, merge and split with what is reported; operators outrank it."""
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,33 @@ def test_bit_by_bit_is_the_same_as_all_at_once(tmp_path: Path, screener: Screene
         found.append(sorted(system.campaigns().values()))
         system.close()
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_length_of_the_steps_makes_no_difference(tmp_path: Path, screener: Screener, seed: int) -> None:
+    """With all that reports say: what they were sent with, publications, families, networks and makes of names."""
+    pick = random.Random(seed)
+    values = [f"91.240.{pick.randrange(3)}.{n}" for n in range(40)]
+    values += [f"{word}-{n}{end}" for n in range(20) for word in ("secure-login", "pay") for end in ("a.top", "b.top")]
+    batches = [
+        (pick.sample(values, pick.choice([1, 3, 12, 40])), pick.choice([None, "post:1"]), pick.choice(["", "mirai"]))
+        for _ in range(12)
+    ]
+    found = []
+    for length in (3, 20, 1_000):
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        system = Correlated(folder, screener)
+        for batch, ref, family in batches:
+            system.report(*batch, metadata={"malwareFamily": family} | ({"ref": ref} if ref else {}))
+            system.clock.now += 1000
+        correlator = Correlator(system.store, screener, Pace())
+        while system.run(system.store.write(partial(correlator.step, most=length))):
+            pass
+        found.append(sorted(system.campaigns().values()))
+        system.close()
+    assert found[0]
+    assert found[0] == found[1] == found[2]
 
 
 def test_who_is_removed_leaves_its_campaign_and_no_words_behind(system: Correlated) -> None:
