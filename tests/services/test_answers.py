@@ -53,6 +53,23 @@ def test_a_dear_answer_outlasts_a_commit(system: System) -> None:
     assert reading.times == 1
 
 
+def test_who_comes_when_it_has_grown_old_has_it_at_once_while_it_is_found_anew(system: System) -> None:
+    answers, reading = Answers(system.store, kept_times=1), Reading(takes_s=0.5)
+    assert system.run(answers.of("all", reading)) == 0
+    system.report("91.240.0.1")
+
+    async def ask_until(number: int) -> list[int]:
+        seen = [await answers.of("all", reading)]
+        while seen[-1] < number:
+            await asyncio.sleep(0.01)
+            seen.append(await answers.of("all", reading))
+        return seen
+
+    seen = system.run(ask_until(1))
+    assert set(seen) == {0, 1}
+    assert reading.times == 2
+
+
 def test_an_answer_that_must_not_be_old_follows_each_commit_however_dear(system: System) -> None:
     answers, reading = Answers(system.store, kept_times=0), Reading(takes_s=0.1)
     for number in range(2):
