@@ -9,20 +9,24 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import structlog
 from starlette.types import ASGIApp
 
 from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
+from threatcloud.domain.network_map import MAP_BYTES
+from threatcloud.domain.publication import Guard
 from threatcloud.domain.report import Role
-from threatcloud.enrich.attack import load_attack
+from threatcloud.enrich.attack import AttackCatalog, load_attack
 from threatcloud.enrich.benign import load_guard
-from threatcloud.enrich.geo import load_locator
+from threatcloud.enrich.geo import Locator, load_locator
 from threatcloud.http.app import make_app, make_local_app, make_metrics_app
 from threatcloud.http.context import Services
 from threatcloud.http.local_server import serve_local_socket, serve_loopback_port, socket_path
+from threatcloud.http.rate_limit import TABLE_BYTES, RateLimiter, salt_table
 from threatcloud.http.routes import ENDPOINTS
 from threatcloud.jobs import Job, JobRunner
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
@@ -50,12 +54,17 @@ from threatcloud.services.secrets import Secret, load_secret
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
+from threatcloud.storage.board import BOARD_BYTES, board_in
+from threatcloud.storage.memory import Memory, own_memory, shared_memory
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store, open_store
+from threatcloud.storage.store import Store
+from threatcloud.storage.writer import open_store
 
 _log = structlog.get_logger("bootstrap")
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3600.0
+#: With room for each part to begin on a line of its own.
+_MEMORY_BYTES: Final = BOARD_BYTES + MAP_BYTES + TABLE_BYTES + 256
 
 
 def clock() -> int:
@@ -63,46 +72,91 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_screener(settings: Settings) -> Screener:
-    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged."""
+def _load_guard(settings: Settings) -> Guard:
     own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
     loaded = load_guard(own)
     if loaded.missing:
         _log.warning("degraded: benign lists are missing", lists=loaded.missing)
     for problem in loaded.problems:
         _log.warning("own benign list", problem=problem)
+    return loaded.guard
+
+
+def _load_locator(settings: Settings) -> Locator:
+    return load_locator(settings.geo_db, settings.asn_db)
+
+
+def _load_attack(settings: Settings) -> AttackCatalog:
     attack = load_attack(settings.attack_file)
     if attack.problem:
         _log.warning("degraded: no ATT&CK names", problem=attack.problem)
-    return Screener(loaded.guard, load_locator(settings.geo_db, settings.asn_db), attack)
+    return attack
+
+
+def make_screener(settings: Settings) -> Screener:
+    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged."""
+    return Screener(_load_guard(settings), _load_locator(settings), _load_attack(settings))
 
 
 class LateScreener(Screener):
-    """A screener that is loaded when it is first asked: most commands of the command line never need it."""
+    """A screener of which each part is loaded when it is first asked for: most commands need none, a process that only
+    reads needs the names of ATT&CK and not the benign lists, which take most of its memory."""
+
+    _LOADERS: Final = MappingProxyType({"guard": _load_guard, "locator": _load_locator, "attack": _load_attack})
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def __getattr__(self, name: str) -> Any:
-        vars(self).update(vars(make_screener(self._settings)))
-        return getattr(self, name)
+        if name not in self._LOADERS:
+            raise AttributeError(name)
+        part = vars(self)[name] = self._LOADERS[name](self._settings)
+        return part
+
+
+class Parts(NamedTuple):
+    """What the processes of one server have in common in memory."""
+
+    board: memoryview
+    networks: memoryview
+    limits: memoryview
+
+
+def parts_of(memory: Memory) -> Parts:
+    """The parts of the memory of a server."""
+    return Parts(board_in(memory.part(BOARD_BYTES)), memory.part(MAP_BYTES), memory.part(TABLE_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One opened system: its services, its jobs, and what refreshes its feeds."""
+    """One opened system: its services, its jobs, and the memory it may share with other processes."""
 
     services: Services
     jobs: JobRunner
     maintenance: Maintenance
+    memory: Memory
 
     def close(self) -> None:
         """Writes what waits and closes the store."""
         self.services.store.close()
+        self.memory.close()
 
     def local_app(self) -> ASGIApp:
         """The application of the local socket, for this process to call itself."""
         return make_local_app(self.services)
+
+
+class _Base(NamedTuple):
+    """What services are made over."""
+
+    store: Store
+    names: Names
+    ring: KeyRing
+    secret: Secret
+    screener: Screener
+    limiter: RateLimiter
+    memory: Memory
+    started_s: float
 
 
 async def open_node(settings: Settings, screener: Screener | None = None) -> Node:
@@ -111,20 +165,44 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
     Raises what ``open_store`` and ``load_secret`` raise.
     """
     secret = load_secret(settings.secret_path)
-    store = open_store(settings.db_path, clock)
+    memory = (shared_memory if settings.workers > 1 else own_memory)(_MEMORY_BYTES)
+    parts = parts_of(memory)
+    salt_table(parts.limits)
     try:
-        names = Names()
+        store = open_store(settings.db_path, clock, parts.board)
+    except BaseException:
+        memory.close()
+        raise
+    try:
+        names = Names(parts.networks)
         await store.read(names.load)
         ring = KeyRing(secret, settings.api_keys)
         await store.read(ring.load)
         store.listen(_key_listener(ring, store, asyncio.get_running_loop()))
-        desk = KeyDesk(store, secret, clock, ring)
-        node = _assemble(settings, store, names, ring, desk, secret, screener or make_screener(settings))
+        limiter = RateLimiter(parts.limits)
+        screener = screener or make_screener(settings)
+        base = _Base(store, names, ring, secret, screener, limiter, memory, time.monotonic())
+        node = _assemble(settings, base)
         await node.services.allowlist.tend()  # what ended or was cut short while nothing ran, before anybody looks
         return node
     except BaseException:
         store.close()
+        memory.close()
         raise
+
+
+async def open_reader(settings: Settings, memory: Memory, started_s: float) -> Node:
+    """The services of a process that only reads, over the memory of the one that writes, which started then."""
+    secret = load_secret(settings.secret_path)
+    parts = parts_of(memory)
+    names = Names(parts.networks)
+    store = Store(settings.db_path, parts.board, read_only=True, on_begin=names.follow)
+    ring = KeyRing(secret, settings.api_keys)
+    await store.read(ring.load)
+    screener = LateScreener(settings)
+    assert screener.attack is not None  # loaded before anybody waits for it
+    base = _Base(store, names, ring, secret, screener, RateLimiter(parts.limits), memory, started_s)
+    return _assemble(settings, base)
 
 
 def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) -> Callable[[set[str]], None]:
@@ -143,15 +221,9 @@ def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) 
     return listener
 
 
-def _assemble(
-    settings: Settings,
-    store: Store,
-    names: Names,
-    ring: KeyRing,
-    desk: KeyDesk,
-    secret: Secret,
-    screener: Screener,
-) -> Node:
+def _assemble(settings: Settings, base: _Base) -> Node:
+    store, names, ring, secret, screener = base[:5]
+    desk = KeyDesk(store, secret, clock, ring)
     audit = secret.audit
     publisher = Publisher(store, clock)
     auditing = Auditing(store, audit, clock)
@@ -190,9 +262,11 @@ def _assemble(
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
         job_runs=lambda: list(runner.last_runs.values()),
+        limiter=base.limiter,
         endpoints=ENDPOINTS,
+        started_s=base.started_s,
     )
-    return Node(services, runner, maintenance)
+    return Node(services, runner, maintenance, base.memory)
 
 
 def _jobs(

@@ -23,7 +23,7 @@ from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import load_secret
 from threatcloud.storage import indicators
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import open_store
+from threatcloud.storage.writer import open_store
 
 
 class System:

@@ -27,7 +27,6 @@ from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.errors import answer_error, failure
 from threatcloud.http.exchange import Exchange
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
-from threatcloud.http.rate_limit import RateLimiter
 from threatcloud.http.request_id import request_id as request_id_of
 from threatcloud.http.routes import Found, RouteTable
 from threatcloud.http.sending import Sender
@@ -53,7 +52,7 @@ class Gateway:
         self._gate = Gate(
             services.ring, public_read=settings.public_read, anonymous_upload=settings.allow_anonymous_upload
         )
-        self._limiter = RateLimiter()
+        self._limiter = services.limiter
         self._limits = {
             RateClass.READ: settings.rate_limit_read,
             RateClass.WRITE: settings.rate_limit_write,
