@@ -9,24 +9,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import structlog
 from starlette.types import ASGIApp
 
 from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
 from threatcloud.domain.network_map import MAP_BYTES
-from threatcloud.domain.publication import Guard
 from threatcloud.domain.report import Role
-from threatcloud.enrich.attack import AttackCatalog, load_attack
-from threatcloud.enrich.benign import load_guard
-from threatcloud.enrich.geo import Locator, load_locator
-from threatcloud.http.app import make_app, make_local_app, make_metrics_app
+from threatcloud.http.app import Gateway, make_app, make_local_app, make_metrics_app
 from threatcloud.http.context import Services
 from threatcloud.http.local_server import serve_local_socket, serve_loopback_port, socket_path
 from threatcloud.http.rate_limit import TABLE_BYTES, RateLimiter, salt_table
+from threatcloud.http.readers import Readers, Start
+from threatcloud.http.relay import HomeProtocol, make_home_app
 from threatcloud.http.routes import ENDPOINTS
 from threatcloud.jobs import Job, JobRunner
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
@@ -41,6 +37,7 @@ from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
+from threatcloud.services.loading import LateScreener, make_screener
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
@@ -55,14 +52,15 @@ from threatcloud.services.trapping import Trapping
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
 from threatcloud.storage.board import BOARD_BYTES, board_in
+from threatcloud.storage.driver import Connection
 from threatcloud.storage.memory import Memory, own_memory, shared_memory
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Store
 from threatcloud.storage.writer import open_store
 
-_log = structlog.get_logger("bootstrap")
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3600.0
+_HOME_SOCKET: Final = ".home.sock"
 #: With room for each part to begin on a line of its own.
 _MEMORY_BYTES: Final = BOARD_BYTES + MAP_BYTES + TABLE_BYTES + 256
 
@@ -70,48 +68,6 @@ _MEMORY_BYTES: Final = BOARD_BYTES + MAP_BYTES + TABLE_BYTES + 256
 def clock() -> int:
     """The current time in UTC milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def _load_guard(settings: Settings) -> Guard:
-    own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
-    loaded = load_guard(own)
-    if loaded.missing:
-        _log.warning("degraded: benign lists are missing", lists=loaded.missing)
-    for problem in loaded.problems:
-        _log.warning("own benign list", problem=problem)
-    return loaded.guard
-
-
-def _load_locator(settings: Settings) -> Locator:
-    return load_locator(settings.geo_db, settings.asn_db)
-
-
-def _load_attack(settings: Settings) -> AttackCatalog:
-    attack = load_attack(settings.attack_file)
-    if attack.problem:
-        _log.warning("degraded: no ATT&CK names", problem=attack.problem)
-    return attack
-
-
-def make_screener(settings: Settings) -> Screener:
-    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged."""
-    return Screener(_load_guard(settings), _load_locator(settings), _load_attack(settings))
-
-
-class LateScreener(Screener):
-    """A screener of which each part is loaded when it is first asked for: most commands need none, a process that only
-    reads needs the names of ATT&CK and not the benign lists, which take most of its memory."""
-
-    _LOADERS: Final = MappingProxyType({"guard": _load_guard, "locator": _load_locator, "attack": _load_attack})
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self._LOADERS:
-            raise AttributeError(name)
-        part = vars(self)[name] = self._LOADERS[name](self._settings)
-        return part
 
 
 class Parts(NamedTuple):
@@ -191,18 +147,41 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
         raise
 
 
-async def open_reader(settings: Settings, memory: Memory, started_s: float) -> Node:
-    """The services of a process that only reads, over the memory of the one that writes, which started then."""
+class ReadingNode(NamedTuple):
+    """The services of a process that only reads, and what reads anew what it keeps in memory beside the database."""
+
+    services: Services
+    reload: Callable[[Connection], None]
+
+
+async def open_reader(settings: Settings, memory: Memory, started_s: float) -> ReadingNode:
+    """Opens the database to read, over the memory of the process that writes, which started then."""
     secret = load_secret(settings.secret_path)
     parts = parts_of(memory)
     names = Names(parts.networks)
     store = Store(settings.db_path, parts.board, read_only=True, on_begin=names.follow)
     ring = KeyRing(secret, settings.api_keys)
-    await store.read(ring.load)
     screener = LateScreener(settings)
     assert screener.attack is not None  # loaded before anybody waits for it
+
+    def reload(db: Connection) -> None:
+        ring.load(db)
+        names.reload(db)
+
     base = _Base(store, names, ring, secret, screener, RateLimiter(parts.limits), memory, started_s)
-    return _assemble(settings, base)
+    return ReadingNode(_assemble(settings, base).services, reload)
+
+
+def make_readers(node: Node) -> Readers | None:
+    """The processes that only read beside this one; None where it is to be alone."""
+    settings, descriptor = node.services.settings, node.memory.descriptor
+    if descriptor is None:
+        return None
+    home = socket_path(settings.db_path, _HOME_SOCKET)
+    started_s = node.services.started_s
+    return Readers(
+        settings.workers - 1, descriptor, lambda sockets: Start(settings, descriptor, sockets, home, started_s)
+    )
 
 
 def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) -> Callable[[set[str]], None]:
@@ -343,7 +322,21 @@ def tune_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def make_server_app(node: Node) -> ASGIApp:
+@asynccontextmanager
+async def _serve_readers(services: Services, readers: Readers | None) -> AsyncIterator[None]:
+    """Answers what readers hand on, until the last has ended."""
+    if readers is None:
+        yield
+        return
+    path = socket_path(services.settings.db_path, _HOME_SOCKET)
+    async with serve_local_socket(make_home_app(services), path, HomeProtocol):
+        try:
+            yield
+        finally:
+            await readers.end()
+
+
+def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
     """The application of a server, whose lifespan publishes, runs the jobs, and drains the writer at the end."""
 
     @asynccontextmanager
@@ -356,6 +349,7 @@ def make_server_app(node: Node) -> ASGIApp:
         async with (
             serve_local_socket(node.local_app(), path),
             serve_loopback_port(make_metrics_app(services), services.settings.metrics_port),
+            _serve_readers(services, readers),
             asyncio.TaskGroup() as group,
         ):
             running = [group.create_task(refresh.run()), group.create_task(node.jobs.run_forever())]
@@ -367,4 +361,4 @@ def make_server_app(node: Node) -> ASGIApp:
         await services.auditing.flush()
         await services.publisher.save()
 
-    return make_app(node.services, lifespan)
+    return make_app(Gateway(node.services), lifespan)

@@ -216,15 +216,15 @@ def make_local_app(services: Services) -> ASGIApp:
     return Gateway(services, local=True)
 
 
-def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> ASGIApp:
-    """The ASGI application: the gateway, and a lifespan that starts and stops what runs beside requests."""
+def make_app(gateway: ASGIApp, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> ASGIApp:
+    """The ASGI application: a gateway, and a lifespan that starts and stops what runs beside requests."""
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:
         async with lifespan():
             yield
 
-    gateway, beside = Gateway(services), Router(lifespan=run)
+    beside = Router(lifespan=run)
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return (gateway if scope["type"] == "http" else beside)(scope, receive, send)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from threatcloud.storage.board import COMMITS, EMPTYING, LOG_WAITS
+from threatcloud.storage.board import COMMITS, EMPTYING, KEPT, LOG_WAITS
 from threatcloud.storage.driver import Connection, Read, T, Work
 from threatcloud.storage.sqlite import SQLiteConnection
 
@@ -134,6 +134,11 @@ class Store:
     def figures(self) -> WriterFigures:
         """How much the writer has done and, where it is of this process, has yet to do."""
         return WriterFigures(self._board[COMMITS], 0, 0)
+
+    @property
+    def kept_version(self) -> int:
+        """Grows with each commit that changed what processes keep in memory: keys, and the roles of reporters."""
+        return int(self._board[KEPT])
 
     def close(self) -> None:
         """Closes the connections."""
