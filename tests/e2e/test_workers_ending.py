@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import threading
+from collections import Counter
 from contextlib import closing, suppress
 from functools import partial
 from typing import Final
@@ -26,6 +27,7 @@ class Load:
         self._url = url
         self.acknowledged: set[str] = set()
         self.wrong: list[str] = []
+        self.looked_up: Counter[int] = Counter()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
         for thread in self._threads:
@@ -48,7 +50,9 @@ class Load:
             return
         self.acknowledged.add(value)
         found = line.ask("GET", f"/api/iocs/{value}")
-        if found.status != 200:
+        if found.status == 200:
+            self.looked_up[threading.get_ident()] += 1
+        else:
             self.wrong.append(f"{value}: {found}")
 
     def stop(self) -> None:
@@ -122,7 +126,16 @@ def test_a_stop_answers_what_is_in_flight_and_leaves_nobody_behind(place: Place,
     assert sorted(path.name for path in place.database.parent.glob("*.sock")) == []
     again = start(place, 1)
     assert missing(place, load.acknowledged) == set()
+    looked_up = load.looked_up.total()
+    assert looked_up <= audited(place, "/api/iocs/{value}") <= looked_up + 6  # answers that broke off in between
     assert again.stop() == 0
+
+
+def audited(place: Place, route: str) -> int:
+    """How many reads of a route the audit log tells of."""
+    with closing(Line(place.url)) as line:
+        entries = line.ask("GET", "/api/audit-log?action=query&limit=200").data
+        return sum(entry["details"]["count"] for entry in entries if entry["resource"] == route)
 
 
 def test_a_reader_that_is_told_to_stop_is_replaced(place: Place) -> None:
