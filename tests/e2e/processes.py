@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,9 +41,14 @@ class Reply(NamedTuple):
 class Line:
     """One connection, which stays with the process that took it."""
 
-    def __init__(self, url: str, key: str | None = KEY) -> None:
+    def __init__(self, url: str, key: str | None = KEY, context: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
-        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=PATIENCE_S)
+        host, port = str(parts.hostname), parts.port
+        self._connection = (
+            http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=context)
+            if context
+            else http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+        )
         self._key = key
 
     def ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = NONE) -> Reply:
@@ -80,14 +86,16 @@ def home_of(url: str) -> str:
 
 
 @contextmanager
-def lines_to_all(url: str, count: int, key: str | None = KEY) -> Iterator[dict[str, Line]]:
+def lines_to_all(
+    url: str, count: int, key: str | None = KEY, context: ssl.SSLContext | None = None
+) -> Iterator[dict[str, Line]]:
     """A connection to each of so many processes."""
     found: dict[str, Line] = {}
     give_up_at_s = time.monotonic() + PATIENCE_S
     try:
         while len(found) < count:
             assert time.monotonic() < give_up_at_s, f"{len(found)} of {count} processes answer"
-            line = Line(url, key)
+            line = Line(url, key, context)
             name = line.process()
             if name in found:
                 line.close()

@@ -3,6 +3,9 @@
 import itertools
 import json
 import re
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -247,6 +250,21 @@ def _erase(many: Place, line: Line, lines: dict[str, Line], value: str) -> None:
 
 def _bytes(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_every_process_speaks_tls(place: Place) -> None:
+    key, cert = place.folder / "key.pem", place.folder / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*make, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
+    server = start(place, 2, TC_TLS_CERT=str(cert), TC_TLS_KEY=str(key))
+    with lines_to_all(place.url, 2, context=ssl.create_default_context(cafile=cert)) as lines:
+        for line in lines.values():
+            line.report(fresh_ip())
+            reply = line.ask("GET", "/api/feeds/ip-blocklist")
+            assert (reply.status, reply.headers["strict-transport-security"]) == (200, "max-age=31536000")
+    assert server.stop() == 0
 
 
 def test_limits_hold_across_processes(place: Place) -> None:
