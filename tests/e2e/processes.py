@@ -130,8 +130,3 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
 def start(place: Place, workers: int, **changes: str) -> Server:
     """A server of so many processes."""
     return place.serve("--workers", str(workers), environ={**ENVIRON, **changes})
-
-
-def sizes(folder: Path) -> int:
-    """The bytes of a folder's files."""
-    return sum(path.stat().st_size for path in folder.iterdir())

@@ -79,7 +79,9 @@ class Readers:
             for process in self._running:
                 with suppress(ProcessLookupError):
                     process.kill()
-        await asyncio.gather(*self._keepers)
+        for keeper in self._keepers:
+            keeper.cancel()  # it may wait for long to start one again
+        await asyncio.gather(*self._keepers, return_exceptions=True)
 
     async def _spawn(self) -> Process:
         """A reader that answers."""
@@ -87,7 +89,11 @@ class Readers:
         descriptors = [sock.fileno() for sock in sockets]
         try:
             process = await asyncio.create_subprocess_exec(
-                *_COMMAND, stdin=PIPE, stdout=PIPE, pass_fds=(*descriptors, self._memory)
+                *_COMMAND,
+                stdin=PIPE,
+                stdout=PIPE,
+                pass_fds=(*descriptors, self._memory),
+                start_new_session=True,  # Ctrl-C is for the process that writes, which tells the others
             )
         finally:
             for sock in sockets:
