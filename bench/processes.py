@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SERVER_CORE, LOAD_CORE = "0", "1"
+SERVER = (sys.executable, "-m", "threatcloud", "serve")
 _FIGURES = re.compile(r"Requests/sec:\s+([\d.]+)")
 _QUANTILE = r"{}%\s+([\d.]+)(us|ms|s)"
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -75,9 +76,10 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     sys.exit("bench: the server did not start")
 
 
-def wrk(port: int, script: Path, seconds: int, connections: int = 16) -> Load:
-    """Loads a server with a Lua script of requests."""
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+def wrk(port: int, script: Path, seconds: int, connections: int = 16, core: str | None = LOAD_CORE) -> Load:
+    """Loads a server with a Lua script of requests, from a core of its own or from wherever the system puts it."""
+    pin = ["taskset", "-c", core] if core else []
+    command = [*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     text = subprocess.run(
         [*command, "-s", str(script), f"http://127.0.0.1:{port}"], check=True, capture_output=True, text=True
     ).stdout

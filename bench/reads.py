@@ -76,7 +76,7 @@ def measure(folder: Path, port: int, pid: int, asked: Sequence[Row], seconds: in
 
 def _measure(folder: Path, port: int, pid: int, row: Row, seconds: int) -> dict[str, Any]:
     folder.mkdir()
-    script = _script(folder, row)
+    script = script_of(folder, row)
     loads: list[processes.Load] = []
     floors: list[processes.Load] = []
     cpu_us: list[float] = []
@@ -103,7 +103,8 @@ def _measure(folder: Path, port: int, pid: int, row: Row, seconds: int) -> dict[
     }
 
 
-def _script(folder: Path, row: Row) -> Path:
+def script_of(folder: Path, row: Row) -> Path:
+    """A script for wrk that asks for the row."""
     paths, script = folder / "paths.txt", folder / "load.lua"
     paths.write_text("\n".join(row.paths) + "\n", "utf-8")
     headers = {"Authorization": f"Bearer {KEY}", **row.headers}
