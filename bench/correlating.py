@@ -16,13 +16,14 @@ from bench import processes
 from bench.figures import Figures
 from bench.fill import Filling
 from bench.served import Site
-from threatcloud.bootstrap import clock, make_screener, tune_collector
+from threatcloud.bootstrap import clock, tune_collector
 from threatcloud.config import load_settings
+from threatcloud.services.loading import make_screener
 from threatcloud.storage.correlation import Place, keep_place, place
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.facts import last_sighting
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import open_store
+from threatcloud.storage.writer import open_store
 
 NEW = 10_000
 _SIGHTINGS = 500_000

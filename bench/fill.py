@@ -23,19 +23,21 @@ from bench import history
 from bench.history import Seen
 from bench.sizes import SIZES, Size
 from bench.values import origin, values
-from threatcloud.bootstrap import clock, make_screener, tune_collector
+from threatcloud.bootstrap import clock, tune_collector
 from threatcloud.config import load_settings
 from threatcloud.domain.evidence import Listing
 from threatcloud.domain.indicator import Indicator, IndicatorType, InvalidIndicator, detect, indicator_key
 from threatcloud.domain.report import CATEGORIES, Report, Role, Severity
 from threatcloud.services.correlating import Correlator
+from threatcloud.services.loading import make_screener
 from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.recording import Listed, Prepared, record_listings, record_reports
 from threatcloud.services.screening import Screened, Screener
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store, open_store
+from threatcloud.storage.store import Store
+from threatcloud.storage.writer import open_store
 
 SOURCE = "feed:bench"
 #: Of a store's size, such a part of each other kind is added, so that charts by type and correlation have work.

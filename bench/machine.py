@@ -14,7 +14,7 @@ def facts() -> dict[str, str | int]:
     )
     return {
         "cpu": model,
-        "cores": os.cpu_count() or 0,
+        "cores": cores(),
         "memory GB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "load before": f"{os.getloadavg()[0]:.2f}",
         "python": platform.python_version(),
@@ -37,6 +37,22 @@ def cpu_s(pid: int) -> float:
     """Processor time a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def busy_s() -> float:
+    """Processor time that the whole machine has used, in seconds, over all cores."""
+    user, nice, system, _, _, interrupts, soft, *_ = map(int, _lines("/proc/stat")[0].split()[1:])
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+
+
+def cores() -> int:
+    """How many cores there are."""
+    return os.cpu_count() or 1
+
+
+def family(pid: int) -> list[int]:
+    """A process and those it has started."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split())]
 
 
 def _lines(path: str) -> list[str]:

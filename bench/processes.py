@@ -31,16 +31,26 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def pinned(core: str, arguments: Sequence[str], *, nice: int = 0) -> list[str]:
-    """The command that runs Python with these arguments on a core."""
-    return ["taskset", "-c", core, "nice", "-n", str(nice), sys.executable, *arguments]
+def pinned(core: str | None, arguments: Sequence[str], *, nice: int = 0) -> list[str]:
+    """The command that runs Python with these arguments on a core (None: wherever the system puts it)."""
+    return [*on(core), "nice", "-n", str(nice), sys.executable, *arguments]
+
+
+def on(core: str | None) -> list[str]:
+    """What goes before a command that is to run on a core."""
+    return ["taskset", "-c", core] if core else []
 
 
 @contextmanager
-def serving(arguments: Sequence[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[int]:
+def serving(
+    arguments: Sequence[str],
+    port: int,
+    environment: Mapping[str, str] | None = None,
+    core: str | None = SERVER_CORE,
+) -> Iterator[int]:
     """A server on its core; gives its pid once it answers."""
     process = subprocess.Popen(
-        pinned(SERVER_CORE, arguments), env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL
+        pinned(core, arguments), env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL
     )
     try:
         _wait_for(port, process)

@@ -1,6 +1,6 @@
 """Every row of the table, in the order of measuring: what only reads comes before what writes."""
 
-from bench import background, correlating, server, writes
+from bench import background, correlating, server, workers, writes
 from bench.background import BLOCKLIST, lookups_while
 from bench.reads import known_values, load, many_values, pages, path, revalidation, since, unknown_values
 from bench.rows import Row
@@ -39,14 +39,19 @@ ROWS = (
     Row("campaigns", load(path("/api/campaigns"), 10), _CHART),
     Row("feed of indicators", load(path("/api/feeds/iocs?limit=100"), 10), _CHART),
     Row("audit-log", load(path("/api/audit-log"), 10), _CHART),
+    Row("look-up, 2 processes", workers.measure),
     Row("memory, after reads", server.memory, "RssAnon MB <= 300"),
     Row("start", server.starting, "start s <= 1.5"),
     Row(
         "threats x 100",
-        posting("/api/threats", writes.threats, 16, items=100, group=100),
+        posting("/api/threats", writes.threats, 16, items=100, group=100, known_share=0.5),
         "items/s >= 8000, ratio >= 0.4, p99 ms <= 500",
     ),
-    Row("sightings, single", posting("/api/sightings", writes.sightings, 64, items=1, group=64), "items/s >= 3000"),
+    Row(
+        "sightings, single",
+        posting("/api/sightings", writes.sightings, 64, items=1, group=64, known_share=1.0),
+        "items/s >= 3000",
+    ),
     Row("import of 100,000", writes.importing, "rows/s >= 25000"),
     Row("change to list", background.publishing, "published s <= 2"),
     Row("look-up while lists change", lookups_while(background.rebuilding), _CALM),

@@ -80,10 +80,12 @@ class Site:
         assert self._pid is not None
         return self._pid
 
-    def start(self) -> float:
+    def start(self, *, workers: int = 1, core: str | None = processes.SERVER_CORE) -> float:
         """Starts the server; gives the seconds until it answered."""
         started_s = time.perf_counter()
-        serve = processes.serving(["-m", "threatcloud", "serve"], self.port, self.environment)
+        serve = processes.serving(
+            ["-m", "threatcloud", "serve", "--workers", str(workers)], self.port, self.environment, core
+        )
         self._pid = self._running.enter_context(serve)
         return time.perf_counter() - started_s
 

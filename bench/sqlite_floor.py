@@ -1,13 +1,15 @@
 """The floor of a write: a bare SQLite loop with the server's durability that stores one row an item, and no more.
 
 WAL, ``synchronous=FULL``, one index over random keys of 16 bytes, and as many rows stored before as the server has
-indicators. It prepares nothing and answers nobody.
+indicators. As many of the items as in what the server is sent have a row already, which is replaced. It prepares
+nothing and answers nobody.
 
-    python -m bench.sqlite_floor DATABASE ROWS_A_TRANSACTION SECONDS
+    python -m bench.sqlite_floor DATABASE ROWS_A_TRANSACTION SHARE_KNOWN SECONDS
 """
 
 import json
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ import apsw
 _ROW_BYTES = 300
 #: The server's own settings, but for the checkpoints, which have no thread here: long ones cost the least.
 _PRAGMAS = ("page_size=8192", "journal_mode=wal", "synchronous=full", "cache_size=-65536", "wal_autocheckpoint=10000")
+_STORE = "INSERT INTO item (id, content) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content"
 
 
 def make(path: Path, rows: int) -> None:
@@ -34,15 +37,18 @@ def make(path: Path, rows: int) -> None:
     connection.close()
 
 
-def loop(path: Path, group: int, seconds: float) -> dict[str, float]:
-    """Commits groups of new rows for so long: rows a second, and the 99th percentile of a commit in ms."""
+def loop(path: Path, group: int, known_share: float, seconds: float) -> dict[str, float]:
+    """Commits groups of rows for so long: rows a second, and the 99th percentile of a commit in ms."""
     connection = open_database(path)
+    chance = random.Random(8)
+    known = [key for (key,) in connection.execute("SELECT id FROM item WHERE pk % 7 = 0")]
+    old = round(group * known_share)
     took_s: list[float] = []
     started_s = now_s = time.perf_counter()
     while now_s - started_s < seconds:
-        rows = sorted((os.urandom(16), os.urandom(_ROW_BYTES)) for _ in range(group))
+        keys = chance.choices(known, k=old) + [os.urandom(16) for _ in range(group - old)]
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO item (id, content) VALUES (?, ?)", rows)
+        connection.executemany(_STORE, sorted((key, os.urandom(_ROW_BYTES)) for key in keys))
         connection.execute("COMMIT")
         before_s, now_s = now_s, time.perf_counter()
         took_s.append(now_s - before_s)
@@ -62,4 +68,4 @@ def open_database(path: Path) -> apsw.Connection:
 
 
 if __name__ == "__main__":
-    print(json.dumps(loop(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))))
+    print(json.dumps(loop(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))))

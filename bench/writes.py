@@ -47,9 +47,15 @@ def sightings(site: Site, seconds: float) -> list[str]:
 
 
 def posting(
-    target: str, bodies: Callable[[Site, float], Sequence[str]], connections: int, items: int, group: int
+    target: str,
+    bodies: Callable[[Site, float], Sequence[str]],
+    connections: int,
+    items: int,
+    group: int,
+    known_share: float,
 ) -> Measure:
-    """How a row of writes is measured: ``items`` in a request, the floor commits ``group`` rows at a time."""
+    """How a row of writes is measured: ``items`` in a request, of which so many are stored already; the floor commits
+    ``group`` rows at a time."""
 
     def measure(site: Site) -> Figures:
         rounds: list[Figures] = []
@@ -57,7 +63,7 @@ def posting(
         for _ in range(site.effort.rounds):
             sent = bodies(site, site.effort.seconds)
             script = wrk.write_script(site.new_folder(), "POST", target, sent, {"Authorization": f"Bearer {KEY}"})
-            floor = _floor(site, group)
+            floor = _floor(site, group, known_share)
             before_s = machine.cpu_s(site.pid)
             ours = wrk.run(site.port, script, site.effort.seconds, connections)
             used_s = machine.cpu_s(site.pid) - before_s
@@ -84,7 +90,7 @@ def importing(site: Site) -> Figures:
     rates: list[tuple[float, float]] = []
     for _ in range(site.effort.rounds):
         path, count = import_file(site)
-        floor = _floor(site, CHUNK_ROWS)
+        floor = _floor(site, CHUNK_ROWS, 0.0)
         before_s = machine.cpu_s(site.pid)
         took_s = json.loads(processes.output_of(import_command(path), site.environment))["seconds"]
         rates.append((count / took_s, floor["rows/s"]))
@@ -106,12 +112,12 @@ def import_command(path: Path) -> list[str]:
     return processes.pinned(processes.LOAD_CORE, ["-m", "threatcloud", "import", str(path), *said], nice=10)
 
 
-def _floor(site: Site, group: int) -> dict[str, float]:
+def _floor(site: Site, group: int, known_share: float) -> dict[str, float]:
     """What a bare loop commits, on the server's core while the server rests."""
     path = site.folder / "floor.db"
     if not path.exists():
         sqlite_floor.make(path, site.filled.indicators)
     site.rest()
-    arguments = ["-m", "bench.sqlite_floor", str(path), str(group), str(site.effort.seconds)]
+    arguments = ["-m", "bench.sqlite_floor", str(path), str(group), str(known_share), str(site.effort.seconds)]
     found: dict[str, float] = json.loads(processes.output_of(processes.pinned(processes.SERVER_CORE, arguments)))
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.processes import LOAD_CORE
+from bench.processes import LOAD_CORE, on
 
 _MARK = "@figures "
 _MOST_S = 60
@@ -61,17 +61,17 @@ def write_script(
     return script
 
 
-def run(port: int, script: Path, seconds: float, connections: int) -> Load:
+def run(port: int, script: Path, seconds: float, connections: int, core: str | None = LOAD_CORE) -> Load:
     """Loads a server from the core that is wrk's, for longer where it takes longer to answer at all."""
-    seen = _run(port, script, seconds, connections)
+    seen = _run(port, script, seconds, connections, core)
     while not seen.requests and not seen.broken and seconds < _MOST_S:
         seconds *= 4
-        seen = _run(port, script, seconds, connections)
+        seen = _run(port, script, seconds, connections, core)
     return seen
 
 
-def _run(port: int, script: Path, seconds: float, connections: int) -> Load:
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+def _run(port: int, script: Path, seconds: float, connections: int, core: str | None) -> Load:
+    command = [*on(core), "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     done = subprocess.run(
         [*command, "--timeout", "30s", "-s", str(script), f"http://127.0.0.1:{port}"],
         check=True,

@@ -293,7 +293,7 @@ class TestFill:
 
     def test_the_floor_of_writes_is_durable_and_commits_whole_groups(self, tmp_path: Path) -> None:
         sqlite_floor.make(tmp_path / "floor.db", 50)
-        assert sqlite_floor.loop(tmp_path / "floor.db", 7, 0.0001)["rows/s"] > 0
+        assert sqlite_floor.loop(tmp_path / "floor.db", 7, 0.0, 0.0001)["rows/s"] > 0
         connection = sqlite_floor.open_database(tmp_path / "floor.db")
         rows = int(str(connection.execute("SELECT count(*) FROM item").get))
         assert rows > 50

@@ -98,6 +98,7 @@ VALUES: dict[str, tuple[str, Any, str]] = {
     ),
     "secret_file": ("x.secret", Path("x.secret"), "FOLDER"),
     "metrics_port": ("9100", 9100, "http"),
+    "workers": ("4", 4, "0"),
 }
 PAIRS = {"tls_cert": "tls_key", "tls_key": "tls_cert"}
 

@@ -9,20 +9,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-import structlog
 from starlette.types import ASGIApp
 
 from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
+from threatcloud.domain.network_map import MAP_BYTES
 from threatcloud.domain.report import Role
-from threatcloud.enrich.attack import load_attack
-from threatcloud.enrich.geo import load_locator
-from threatcloud.enrich.guard import load_guard
-from threatcloud.http.app import make_app, make_local_app, make_metrics_app
+from threatcloud.http.app import Gateway, make_app, make_local_app, make_metrics_app
 from threatcloud.http.context import Services
 from threatcloud.http.local_server import serve_local_socket, serve_loopback_port, socket_path
+from threatcloud.http.rate_limit import TABLE_BYTES, RateLimiter, salt_table
+from threatcloud.http.readers import Readers, Start
+from threatcloud.http.relay import HomeProtocol, make_home_app
 from threatcloud.http.routes import ENDPOINTS
 from threatcloud.jobs import Job, JobRunner
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
@@ -37,6 +37,7 @@ from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
+from threatcloud.services.loading import LateScreener, make_screener
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
@@ -50,12 +51,18 @@ from threatcloud.services.secrets import Secret, load_secret
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
+from threatcloud.storage.board import BOARD_BYTES, board_in
+from threatcloud.storage.driver import Connection
+from threatcloud.storage.memory import Memory, own_memory, shared_memory
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store, open_store
+from threatcloud.storage.store import Store
+from threatcloud.storage.writer import open_store
 
-_log = structlog.get_logger("bootstrap")
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3600.0
+_HOME_SOCKET: Final = ".home.sock"
+#: With room for each part to begin on a line of its own.
+_MEMORY_BYTES: Final = BOARD_BYTES + MAP_BYTES + TABLE_BYTES + 256
 
 
 def clock() -> int:
@@ -63,50 +70,49 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_screener(settings: Settings) -> Screener:
-    """The guard, the locator and ATT&CK, from packaged data and the operator's files; what is missing is logged.
+class Parts(NamedTuple):
+    """What the processes of one server have in common in memory."""
 
-    Where there is a database, the benign lists are kept beside it: making them takes most of a second.
-    """
-    own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
-    kept = settings.db_path.with_name(f"{settings.db_path.name}.benign") if settings.db_path.exists() else None
-    loaded = load_guard(own, kept=kept)
-    if loaded.missing:
-        _log.warning("degraded: benign lists are missing", lists=loaded.missing)
-    for problem in loaded.problems:
-        _log.warning("own benign list", problem=problem)
-    attack = load_attack(settings.attack_file)
-    if attack.problem:
-        _log.warning("degraded: no ATT&CK names", problem=attack.problem)
-    return Screener(loaded.guard, load_locator(settings.geo_db, settings.asn_db), attack)
+    board: memoryview
+    networks: memoryview
+    limits: memoryview
 
 
-class LateScreener(Screener):
-    """A screener that is loaded when it is first asked: most commands of the command line never need it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __getattr__(self, name: str) -> Any:
-        vars(self).update(vars(make_screener(self._settings)))
-        return getattr(self, name)
+def parts_of(memory: Memory) -> Parts:
+    """The parts of the memory of a server."""
+    return Parts(board_in(memory.part(BOARD_BYTES)), memory.part(MAP_BYTES), memory.part(TABLE_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One opened system: its services, its jobs, and what refreshes its feeds."""
+    """One opened system: its services, its jobs, and the memory it may share with other processes."""
 
     services: Services
     jobs: JobRunner
     maintenance: Maintenance
+    memory: Memory
 
     def close(self) -> None:
         """Writes what waits and closes the store."""
         self.services.store.close()
+        self.memory.close()
 
     def local_app(self) -> ASGIApp:
         """The application of the local socket, for this process to call itself."""
         return make_local_app(self.services)
+
+
+class _Base(NamedTuple):
+    """What services are made over."""
+
+    store: Store
+    names: Names
+    ring: KeyRing
+    secret: Secret
+    screener: Screener
+    limiter: RateLimiter
+    memory: Memory
+    started_s: float
 
 
 async def open_node(settings: Settings, screener: Screener | None = None) -> Node:
@@ -115,20 +121,67 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
     Raises what ``open_store`` and ``load_secret`` raise.
     """
     secret = load_secret(settings.secret_path)
-    store = open_store(settings.db_path, clock)
+    memory = (shared_memory if settings.workers > 1 else own_memory)(_MEMORY_BYTES)
+    parts = parts_of(memory)
+    salt_table(parts.limits)
     try:
-        names = Names()
+        store = open_store(settings.db_path, clock, parts.board)
+    except BaseException:
+        memory.close()
+        raise
+    try:
+        names = Names(parts.networks)
         await store.read(names.load)
         ring = KeyRing(secret, settings.api_keys)
         await store.read(ring.load)
         store.listen(_key_listener(ring, store, asyncio.get_running_loop()))
-        desk = KeyDesk(store, secret, clock, ring)
-        node = _assemble(settings, store, names, ring, desk, secret, screener or make_screener(settings))
+        limiter = RateLimiter(parts.limits)
+        screener = screener or make_screener(settings)
+        base = _Base(store, names, ring, secret, screener, limiter, memory, time.monotonic())
+        node = _assemble(settings, base)
         await node.services.allowlist.tend()  # what ended or was cut short while nothing ran, before anybody looks
         return node
     except BaseException:
         store.close()
+        memory.close()
         raise
+
+
+class ReadingNode(NamedTuple):
+    """The services of a process that only reads, and what reads anew what it keeps in memory beside the database."""
+
+    services: Services
+    reload: Callable[[Connection], None]
+
+
+async def open_reader(settings: Settings, memory: Memory, started_s: float) -> ReadingNode:
+    """Opens the database to read, over the memory of the process that writes, which started then."""
+    secret = load_secret(settings.secret_path)
+    parts = parts_of(memory)
+    names = Names(parts.networks)
+    store = Store(settings.db_path, parts.board, read_only=True, on_begin=names.follow)
+    ring = KeyRing(secret, settings.api_keys)
+    screener = LateScreener(settings)
+    assert screener.attack is not None  # loaded before anybody waits for it
+
+    def reload(db: Connection) -> None:
+        ring.load(db)
+        names.reload(db)
+
+    base = _Base(store, names, ring, secret, screener, RateLimiter(parts.limits), memory, started_s)
+    return ReadingNode(_assemble(settings, base).services, reload)
+
+
+def make_readers(node: Node) -> Readers | None:
+    """The processes that only read beside this one; None where it is to be alone."""
+    settings, descriptor = node.services.settings, node.memory.descriptor
+    if descriptor is None:
+        return None
+    home = socket_path(settings.db_path, _HOME_SOCKET)
+    started_s = node.services.started_s
+    return Readers(
+        settings.workers - 1, descriptor, lambda sockets: Start(settings, descriptor, sockets, home, started_s)
+    )
 
 
 def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) -> Callable[[set[str]], None]:
@@ -147,15 +200,9 @@ def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) 
     return listener
 
 
-def _assemble(
-    settings: Settings,
-    store: Store,
-    names: Names,
-    ring: KeyRing,
-    desk: KeyDesk,
-    secret: Secret,
-    screener: Screener,
-) -> Node:
+def _assemble(settings: Settings, base: _Base) -> Node:
+    store, names, ring, secret, screener = base[:5]
+    desk = KeyDesk(store, secret, clock, ring)
     audit = secret.audit
     publisher = Publisher(store, clock)
     auditing = Auditing(store, audit, clock)
@@ -194,9 +241,11 @@ def _assemble(
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
         job_runs=lambda: list(runner.last_runs.values()),
+        limiter=base.limiter,
         endpoints=ENDPOINTS,
+        started_s=base.started_s,
     )
-    return Node(services, runner, maintenance)
+    return Node(services, runner, maintenance, base.memory)
 
 
 def _jobs(
@@ -273,7 +322,21 @@ def tune_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def make_server_app(node: Node) -> ASGIApp:
+@asynccontextmanager
+async def _serve_readers(services: Services, readers: Readers | None) -> AsyncIterator[None]:
+    """Answers what readers hand on, until the last has ended."""
+    if readers is None:
+        yield
+        return
+    path = socket_path(services.settings.db_path, _HOME_SOCKET)
+    async with serve_local_socket(make_home_app(services), path, HomeProtocol):
+        try:
+            yield
+        finally:
+            await readers.end()
+
+
+def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
     """The application of a server, whose lifespan publishes, runs the jobs, and drains the writer at the end."""
 
     @asynccontextmanager
@@ -285,6 +348,7 @@ def make_server_app(node: Node) -> ASGIApp:
         async with (
             serve_local_socket(node.local_app(), path),
             serve_loopback_port(make_metrics_app(services), services.settings.metrics_port),
+            _serve_readers(services, readers),
             asyncio.TaskGroup() as group,
         ):
             running = [group.create_task(refresh.run()), group.create_task(node.jobs.run_forever())]
@@ -296,4 +360,4 @@ def make_server_app(node: Node) -> ASGIApp:
         await services.auditing.flush()
         await services.publisher.save()
 
-    return make_app(node.services, lifespan)
+    return make_app(Gateway(node.services), lifespan)

@@ -59,6 +59,7 @@ class Settings:
     trusted_proxies: Networks
     secret_file: Path | None
     metrics_port: int
+    workers: int
 
     @property
     def secret_path(self) -> Path:
@@ -349,6 +350,14 @@ SETTINGS: Final = (
         _integer(0, 65535),
         "a port from 0 to 65535",
         "Loopback port that serves /metrics without a key; 0 serves it on the main port only, with a key.",
+    ),
+    Setting(
+        "workers",
+        "TC_WORKERS",
+        "1",
+        _integer(1, 64),
+        "a whole number from 1 to 64",
+        "Processes that answer requests: one writes, the others look up and search; no more than cores.",
     ),
 )
 

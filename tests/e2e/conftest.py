@@ -148,6 +148,15 @@ class Server:
         assert "listens on" in self.banner, process.stderr.read() if process.stderr else ""
         self.url = self.banner.partition("listens on ")[2].split()[0]
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        return self._process.wait(PATIENCE_S)
+
     def send(self, number: int) -> None:
         """Sends the signal."""
         self._process.send_signal(number)
@@ -155,7 +164,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends the signal; gives the exit code."""
         self.send(number)
-        return self._process.wait(PATIENCE_S)
+        return self.wait()
 
 
 @pytest.fixture

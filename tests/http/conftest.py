@@ -14,9 +14,10 @@ import pytest
 import structlog
 import uvloop
 
-from threatcloud.bootstrap import make_screener, make_server_app, open_node
+from threatcloud.bootstrap import make_server_app, open_node
 from threatcloud.config import Settings, load_settings
 from threatcloud.http.serve import Server
+from threatcloud.services.loading import make_screener
 from threatcloud.services.screening import Screener
 
 OPERATOR: Final = "opskey-0123456789abcdef"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.clock import Clock
-from threatcloud.bootstrap import make_screener
 from threatcloud.config import load_settings
 from threatcloud.domain.access import KeyEntry
 from threatcloud.domain.indicator import detect, indicator_key
@@ -16,6 +15,7 @@ from threatcloud.domain.state import IndicatorState
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.holding import Holding
 from threatcloud.services.intake import Claim
+from threatcloud.services.loading import make_screener
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.reporting import Reporting
@@ -23,7 +23,7 @@ from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import load_secret
 from threatcloud.storage import indicators
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import open_store
+from threatcloud.storage.writer import open_store
 
 
 class System:

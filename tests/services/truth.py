@@ -36,7 +36,8 @@ from threatcloud.services.screening import Screened
 from threatcloud.storage import feeds, indicators
 from threatcloud.storage.driver import Connection, Read, T, Transaction, Work
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store, open_store
+from threatcloud.storage.store import Store
+from threatcloud.storage.writer import open_store
 
 START = 1_772_870_400_000  # 2026-03-07T08:00:00Z
 CLEAR = Screened(None, None, "DE", 64496)

@@ -13,7 +13,8 @@ from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import indicators
 from threatcloud.storage.driver import Connection, Read, T, Transaction, Work
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store, open_store
+from threatcloud.storage.store import Store
+from threatcloud.storage.writer import open_store
 
 
 class Database:

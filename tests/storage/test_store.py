@@ -14,7 +14,7 @@ from tests.storage.conftest import Database, Make, make_state
 from threatcloud.domain.errors import Busy
 from threatcloud.storage import feeds, ledger
 from threatcloud.storage.driver import Connection, StorageUnavailable, Transaction
-from threatcloud.storage.store import MAX_WAITING_UNITS
+from threatcloud.storage.writer import MAX_WAITING_UNITS
 
 SECRET = b"s" * 32
 Unit = Callable[[Transaction], int]

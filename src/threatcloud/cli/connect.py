@@ -195,8 +195,9 @@ async def _reach(settings: Settings) -> "Path | Node":
     path = socket_path(settings.db_path)
     give_up_at_s = time.monotonic() + PATIENCE_S
     while not _answers(path):
-        from threatcloud.bootstrap import LateScreener, open_node, tune_collector
+        from threatcloud.bootstrap import open_node, tune_collector
         from threatcloud.http.logs import configure_logs
+        from threatcloud.services.loading import LateScreener
 
         configure_logs("warning", "auto")
         try:

@@ -6,9 +6,9 @@ from threatcloud.services.screening import Screener
 
 def screener_of(job: ReadJob) -> Screener:
     """The screener with the files the server has; loading it takes most of a second."""
-    from threatcloud.bootstrap import make_screener
     from threatcloud.config import load_settings
     from threatcloud.http.logs import configure_logs
+    from threatcloud.services.loading import make_screener
 
     configure_logs("warning", "auto")
     return make_screener(load_settings(job.screening))

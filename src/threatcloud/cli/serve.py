@@ -79,20 +79,29 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: Settings) -> int:
-    from threatcloud.bootstrap import announce_key, check_exposure, first_key, make_server_app, open_node
+    from threatcloud.bootstrap import (
+        announce_key,
+        check_exposure,
+        first_key,
+        make_readers,
+        make_server_app,
+        open_node,
+    )
     from threatcloud.http.serve import Server
 
     node = await open_node(settings)
     try:
         check_exposure(settings, node.services.ring)
         # The port is taken before a key is made: a start that fails must not use up the first key.
+        readers = make_readers(node)
         server = Server(
-            make_server_app(node),
+            make_server_app(node, readers),
             host=settings.host,
             port=settings.port,
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
             on_started=lambda url: _say(_banner(url, key_words)),
+            helpers=readers,
         )
         key = await first_key(node)
         key_words = _key_words(node, key, announce_key(key, settings) if key else None)

@@ -20,6 +20,7 @@ ENDPOINTS: Final = (
         access=Access.READ,
         rate=RateClass.READ,
         handler=stats,
+        from_database=True,
         answer=wire.StatsShape,
         tag="Analytics",
     ),

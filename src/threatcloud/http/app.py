@@ -27,7 +27,6 @@ from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.errors import answer_error, failure
 from threatcloud.http.exchange import Exchange
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
-from threatcloud.http.rate_limit import RateLimiter
 from threatcloud.http.request_id import request_id as request_id_of
 from threatcloud.http.routes import Found, RouteTable
 from threatcloud.http.sending import Sender
@@ -53,7 +52,7 @@ class Gateway:
         self._gate = Gate(
             services.ring, public_read=settings.public_read, anonymous_upload=settings.allow_anonymous_upload
         )
-        self._limiter = RateLimiter()
+        self._limiter = services.limiter
         self._limits = {
             RateClass.READ: settings.rate_limit_read,
             RateClass.WRITE: settings.rate_limit_write,
@@ -217,15 +216,15 @@ def make_local_app(services: Services) -> ASGIApp:
     return Gateway(services, local=True)
 
 
-def make_app(services: Services, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> ASGIApp:
-    """The ASGI application: the gateway, and a lifespan that starts and stops what runs beside requests."""
+def make_app(gateway: ASGIApp, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> ASGIApp:
+    """The ASGI application: a gateway, and a lifespan that starts and stops what runs beside requests."""
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:
         async with lifespan():
             yield
 
-    gateway, beside = Gateway(services), Router(lifespan=run)
+    beside = Router(lifespan=run)
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return (gateway if scope["type"] == "http" else beside)(scope, receive, send)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from threatcloud.config import Settings
 from threatcloud.http.endpoint import Endpoint
 from threatcloud.http.metrics import RequestFigures
+from threatcloud.http.rate_limit import RateLimiter
 from threatcloud.services.access import KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.allowing import AllowDesk
@@ -58,6 +59,7 @@ class Services:
     erasure: Erasure
     withdrawing: Withdrawing
     job_runs: Callable[[], list[JobRun]]
+    limiter: RateLimiter
     endpoints: tuple[Endpoint, ...] = ()
     requests: RequestFigures = field(default_factory=RequestFigures)
     started_s: float = field(default_factory=time.monotonic)

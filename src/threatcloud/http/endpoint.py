@@ -94,6 +94,7 @@ class Endpoint:
     documentation for a body whose items are decoded one by one (several: any of them); ``also`` names the shapes of
     other good answers. ``params`` and ``headers`` describe segments and headers, ``patterns`` what some must match.
     A body that is none and does not have ``own_key`` may be the first of ``others`` that it looks like.
+    ``from_database``: answered from the database alone and changes nothing, so by any process of the server.
     """
 
     method: str
@@ -102,6 +103,7 @@ class Endpoint:
     access: Access
     rate: RateClass
     handler: Handler
+    from_database: bool = False
     description: str = ""
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None

@@ -20,9 +20,9 @@ from threatcloud.config import SettingError
 _MAX_PATH_BYTES: Final = 100
 
 
-def socket_path(database: Path) -> Path:
-    """Where the server of a database listens for the command line."""
-    path = database.resolve().with_name(database.name + ".sock")
+def socket_path(database: Path, ending: str = ".sock") -> Path:
+    """Where the server of a database listens for the command line, or with another ending for its own processes."""
+    path = database.resolve().with_name(database.name + ending)
     if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
         return path
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
@@ -30,10 +30,12 @@ def socket_path(database: Path) -> Path:
 
 
 @asynccontextmanager
-async def serve_local_socket(app: ASGIApp, path: Path) -> AsyncIterator[None]:
+async def serve_local_socket(
+    app: ASGIApp, path: Path, protocol: type[HttpToolsProtocol] = HttpToolsProtocol
+) -> AsyncIterator[None]:
     """Serves the application on a socket at ``path`` as long as the context is open; it is removed at the end."""
     path.unlink(missing_ok=True)
-    make, state = _connections(app)
+    make, state = _connections(app, protocol)
     before = os.umask(0o177)
     try:
         server = await asyncio.get_running_loop().create_unix_server(make, str(path))
@@ -63,11 +65,13 @@ async def serve_loopback_port(app: ASGIApp, port: int) -> AsyncIterator[None]:
         _end(server, state)
 
 
-def _connections(app: ASGIApp) -> tuple[Callable[[], HttpToolsProtocol], ServerState]:
+def _connections(
+    app: ASGIApp, protocol: type[HttpToolsProtocol] = HttpToolsProtocol
+) -> tuple[Callable[[], HttpToolsProtocol], ServerState]:
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", server_header=False)
     config.load()
     state = ServerState()
-    return lambda: HttpToolsProtocol(config, state, {}), state
+    return lambda: protocol(config, state, {}), state
 
 
 def _end(server: asyncio.Server, state: ServerState) -> None:

@@ -1,7 +1,7 @@
 """Figures for Prometheus: counted in plain dictionaries on the hot path, shaped when they are scraped."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -33,6 +33,20 @@ class RequestFigures:
             cells = self.seconds[route] = [0.0] * (len(BUCKETS_S) + 2)
         cells[bisect_left(BUCKETS_S, seconds)] += 1
         cells[-1] += seconds
+
+    def take(self) -> tuple[dict[tuple[str, str, int], int], dict[str, list[float]]]:
+        """What was counted since, for another process to add; here it is forgotten."""
+        taken = self.requests, self.seconds
+        self.requests, self.seconds = {}, {}
+        return taken
+
+    def add(self, requests: Mapping[tuple[str, str, int], int], seconds: Mapping[str, list[float]]) -> None:
+        """Counts what another process has counted."""
+        for key, count in requests.items():
+            self.requests[key] = self.requests.get(key, 0) + count
+        for route, cells in seconds.items():
+            known = self.seconds.get(route, [0.0] * len(cells))
+            self.seconds[route] = [ours + theirs for ours, theirs in zip(known, cells, strict=True)]
 
 
 class _Figures(Collector):

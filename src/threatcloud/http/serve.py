@@ -7,8 +7,9 @@ import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGI3Application
@@ -16,6 +17,7 @@ from uvicorn._types import ASGI3Application
 from threatcloud.domain.errors import DomainError
 from threatcloud.http.protocol import HttpProtocol, ServerLimits
 
+_log = structlog.get_logger("serve")
 _ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 App = ASGI3Application | ASGIApp
@@ -25,6 +27,19 @@ class CannotListen(DomainError):
     """The address, the port or the TLS certificate cannot be used; the message says which and why."""
 
     code = "cannot_listen"
+
+
+class Helpers(Protocol):
+    """Processes that answer on the same port."""
+
+    async def start(self, listen: Callable[[], list[socket.socket]]) -> None:
+        """Returns when all answer. ``listen`` gives sockets for one of them, bound and not yet listening.
+
+        Raises CannotListen when one cannot be started.
+        """
+
+    def stop(self) -> None:
+        """Has them take no more connections and end once what they owe is answered."""
 
 
 def run_server(
@@ -72,11 +87,14 @@ class Server(uvicorn.Server):
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
         limits: ServerLimits | None = None,
+        sockets: Sequence[socket.socket] = (),
+        helpers: Helpers | None = None,
     ) -> None:
         self._limits = limits or ServerLimits()
         super().__init__(_config(app, tls_cert, tls_key, self._limits))
         self._on_started = on_started
-        self._sockets = _listen(host, port)
+        self._helpers = helpers
+        self._sockets = list(sockets) or _listen(host, port, is_shared=helpers is not None)
         self._url = _base_url("https" if tls_cert else "http", host, self._sockets[0].getsockname()[1])
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -109,7 +127,20 @@ class Server(uvicorn.Server):
         self.started = True
         self._sweep_due_s, self._has_paused = asyncio.get_running_loop().time(), False
         self._sweep()
+        if self._helpers is not None:
+            try:
+                await self._helpers.start(self._bind_again)
+            except CannotListen as error:
+                _log.error(error.message)
+                await self.shutdown(sockets)
+                self.exit_code = 1
+                self.should_exit = True
+                return
         self._on_started(self._url)
+
+    def _bind_again(self) -> list[socket.socket]:
+        """Sockets for another process on the addresses of this one: the system deals out connections among them."""
+        return [_bind_beside(sock) for sock in self._sockets]
 
     async def _serve_socket(self, sock: socket.socket) -> asyncio.Server:
         secure = self.config.ssl is not None
@@ -141,6 +172,8 @@ class Server(uvicorn.Server):
             cast(HttpProtocol, connection).check(now_s)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._helpers is not None:
+            self._helpers.stop()
         await super().shutdown(sockets)
         self._sweeper.cancel()
         self.exit_code = int(self.lifespan.should_exit or self.force_exit)
@@ -180,17 +213,19 @@ def _config(app: App, tls_cert: Path | None, tls_key: Path | None, limits: Serve
     return config
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
-    """A listening socket for each address of ``host``, all on one port; ``::`` takes IPv4, too.
+def _listen(host: str, port: int, *, is_shared: bool) -> list[socket.socket]:
+    """A bound socket for each address of ``host``, all on one port; ``::`` takes IPv4, too.
 
     An address that this machine lacks (``localhost`` names ::1 where IPv6 is off) is left out if another remains.
+    ``is_shared``: other processes of this server can bind the same.
     """
     sockets: list[socket.socket] = []
     problems: list[OSError] = []
     for family, address in _addresses(host, port):
-        both = family == socket.AF_INET6 and address == "::"
         try:
-            sockets.append(socket.create_server((address, port), family=family, dualstack_ipv6=both))
+            if is_shared:  # else two servers of one user would silently share a port
+                port = _probe(family, (address, port))
+            sockets.append(_bind(family, (address, port), is_shared=is_shared))
         except OSError as error:
             problems.append(error)
         else:
@@ -200,6 +235,29 @@ def _listen(host: str, port: int) -> list[socket.socket]:
             sock.close()
         raise _cannot_listen(host, port, problems[0])
     return sockets
+
+
+def _bind_beside(listening: socket.socket) -> socket.socket:
+    """A socket on the address of another, which gets connections once it listens, and not before."""
+    sock = socket.socket(listening.family, listening.type)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sock.family == socket.AF_INET6:
+        only = listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+    sock.bind(listening.getsockname())
+    return sock
+
+
+def _bind(family: socket.AddressFamily, address: tuple[str, int], *, is_shared: bool) -> socket.socket:
+    both = family == socket.AF_INET6 and address[0] == "::"
+    return socket.create_server(address, family=family, dualstack_ipv6=both, reuse_port=is_shared)
+
+
+def _probe(family: socket.AddressFamily, address: tuple[str, int]) -> int:
+    """The port, once it is known that nobody has it."""
+    with _bind(family, address, is_shared=False) as sock:
+        return int(sock.getsockname()[1])
 
 
 def _addresses(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]:

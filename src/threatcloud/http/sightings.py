@@ -84,6 +84,7 @@ ENDPOINTS: Final = (
         access=Access.READ_PRIVATE,
         rate=RateClass.READ,
         handler=list_sightings,
+        from_database=True,
         query=SightingQuery,
         answer=wire.SightingShape,
         collection=True,

@@ -1,6 +1,7 @@
 """The audit ledger: pages of it, its check, and reads entered in aggregate so that they cost no write each."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from threatcloud.domain.access import Caller
 from threatcloud.domain.audit import Verdict, verify_chain
@@ -16,7 +17,7 @@ MANY = "(many)"
 
 
 #: Minute since the epoch, route, masked key, address.
-_Read = tuple[int, str, str, str]
+Read = tuple[int, str, str, str]
 
 
 class Auditing:
@@ -26,18 +27,30 @@ class Auditing:
         self._store = store
         self._secret = secret
         self._clock = clock
-        self._reads: Counter[_Read] = Counter()
+        self._reads: Counter[Read] = Counter()
 
     def note_read(self, route: str, caller: Caller) -> None:
         """Counts one read; it is entered with others of its minute, route, key and address by ``flush``."""
-        read = (self._clock() // MINUTE_MS, route, caller.mask, caller.address)
+        self._count((self._clock() // MINUTE_MS, route, caller.mask, caller.address), 1)
+
+    def _count(self, read: Read, times: int) -> None:
         if len(self._reads) >= MAX_WAITING_READS and read not in self._reads:
             read = (*read[:3], MANY)  # a flood from that many addresses is one entry a route and key
-        self._reads[read] += 1
+        self._reads[read] += times
+
+    def take_reads(self) -> Mapping[Read, int]:
+        """What was counted since, for another process to enter; here it is forgotten."""
+        taken, self._reads = self._reads, Counter()
+        return taken
+
+    def add_reads(self, reads: Mapping[Read, int]) -> None:
+        """Counts what another process has counted."""
+        for read, times in reads.items():
+            self._count(read, times)
 
     async def flush(self) -> int:
         """Enters the counted reads into the ledger; gives the number of entries. A kill loses a minute at most."""
-        waiting, self._reads = self._reads, Counter()
+        waiting = self.take_reads()
         if not waiting:
             return 0
 

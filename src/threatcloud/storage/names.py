@@ -8,6 +8,8 @@ from threatcloud.domain.report import Role
 from threatcloud.storage.allowlist import CurrentAllowlist
 from threatcloud.storage.driver import Connection, Transaction
 
+#: Announced when a known reporter speaks in another role.
+TOPIC: Final = "names"
 #: Lists of sources that are kept decoded: most indicators share a few.
 _MAX_LISTS: Final = 10_000
 
@@ -27,28 +29,47 @@ class Names:
     only when the table has it under that number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, map_memory: memoryview | None = None) -> None:
         self._source_by_pk: dict[int, str] = {}
         self._source_pk: dict[str, int] = {}
         self._reporter_by_pk: dict[int, Reporter] = {}
         self._reporter_by_name: dict[str, Reporter] = {}
         #: Networks that are stored, or may have been: more do no harm.
-        self.networks = NetworkMap()
+        self.networks = NetworkMap(map_memory)
         self.allowlist = CurrentAllowlist()
         self._lists: dict[str, tuple[str, ...]] = {}
         self._texts: dict[tuple[str, ...], str] = {}
+        #: The last rows of both tables that ``follow`` has seen.
+        self._followed = (0, 0)
 
     def load(self, db: Connection) -> None:
-        """Reads both tables."""
-        self._source_pk = {name: pk for pk, name in db.rows("SELECT pk, name FROM source")}
-        self._source_by_pk = {pk: name for name, pk in self._source_pk.items()}
-        reporters = [
-            Reporter(pk, name, Role(role)) for pk, name, role in db.rows("SELECT pk, name, role FROM reporter")
-        ]
-        self._reporter_by_pk = {reporter.pk: reporter for reporter in reporters}
-        self._reporter_by_name = {reporter.name: reporter for reporter in reporters}
+        """Reads sources, reporters and networks."""
+        self.reload(db)
         for (packed,) in db.rows("SELECT packed FROM network"):
             self.networks.add(packed)
+
+    def reload(self, db: Connection) -> None:
+        """Reads sources and reporters."""
+        self._read_after(db, (0, 0))
+
+    def follow(self, db: Connection) -> None:
+        """Reads the sources and reporters that another process has added; to be called at the start of a transaction,
+        so that it knows every name its rows refer to."""
+        row = db.row("SELECT (SELECT max(pk) FROM source), (SELECT max(pk) FROM reporter)")
+        assert row is not None
+        if (row[0] or 0) > self._followed[0] or (row[1] or 0) > self._followed[1]:
+            self._read_after(db, self._followed)
+
+    def _read_after(self, db: Connection, known: tuple[int, int]) -> None:
+        """Reads the rows of both tables after these."""
+        last_source, last_reporter = known
+        for pk, name in db.rows("SELECT pk, name FROM source WHERE pk > ? ORDER BY pk", (last_source,)):
+            self._source_pk[name] = last_source = pk
+            self._source_by_pk[pk] = name
+        for pk, name, role in db.rows("SELECT pk, name, role FROM reporter WHERE pk > ? ORDER BY pk", (last_reporter,)):
+            last_reporter = pk
+            self._reporter_by_pk[pk] = self._reporter_by_name[name] = Reporter(pk, name, Role(role))
+        self._followed = max(known[0], last_source), max(known[1], last_reporter)
 
     def source(self, pk: int) -> str:
         """The name of a source."""
@@ -105,6 +126,8 @@ class Names:
         wanted = Reporter(known.pk if known else 0, name, role)
         if known == wanted and tx.db.row("SELECT 1 FROM reporter WHERE pk = ? AND name = ? AND role = ?", wanted):
             return wanted
+        if known is not None:
+            tx.announce(TOPIC)
         tx.db.run(
             "INSERT INTO reporter (name, role) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET role = excluded.role",
             (name, role.value),

@@ -41,10 +41,15 @@ _TROUBLE: Final = (
 
 
 class SQLiteConnection:
-    """A connection as ``driver.Connection`` wants it."""
+    """A connection as ``driver.Connection`` wants it.
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if writable else 0)
+    ``read_only``: of a process that is not the database's owner, which can do nothing to the file, nor brings home the
+    log when it is the last to leave.
+    """
+
+    def __init__(self, path: Path, *, writable: bool, read_only: bool = False) -> None:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+        flags |= apsw.SQLITE_OPEN_CREATE if writable else 0
         try:
             self.raw = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS)
             self.raw.set_busy_timeout(_BUSY_WAIT_MS)

@@ -1,82 +1,24 @@
 """The store: the only transactions. ``read`` for point reads, ``scan`` for longer ones, ``write`` for units of work.
 
-There is one writer thread. It takes every unit that waits, runs each in a savepoint inside one transaction, commits
-once, then answers them all (group commit): a unit that fails rolls back alone, and nobody is answered before the
-disk has the commit. Bulk units wait for all others, and share longer commits: nearly every page of an index over random
-ids is written once a commit, however many rows it serves. Units of joint work (``write_jointly``) that wait together
-are done as one: thirty statements for all of them in place of thirty for each.
+Here is what every process of a server can do, which is to read; ``writer.py`` adds what only one may.
 """
 
 import asyncio
-import itertools
-import queue
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple
+from typing import Final, NamedTuple
 
-from threatcloud.domain.errors import Busy
-from threatcloud.storage.driver import JointWork, P, Read, StorageUnavailable, T, Transaction, Work
-from threatcloud.storage.lock import WriterLock
-from threatcloud.storage.migrate import migrate
-from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
+from threatcloud.storage.board import COMMITS, EMPTYING, KEPT, LOG_WAITS
+from threatcloud.storage.driver import Connection, JointWork, P, Read, T, Work
+from threatcloud.storage.sqlite import SQLiteConnection
 
-MAX_WAITING_UNITS: Final = 1_000
-MAX_GROUP_S: Final = 0.2
-#: For as long as nobody but bulk units waits.
-MAX_BULK_GROUP_S: Final = 0.8
 _SCAN_THREADS: Final = 3
-#: How many rows are written jointly at most, give or take a unit: who came first must not wait for a crowd.
-_MAX_JOINT_ROWS: Final = 500
+_ONLY_READS: Final = "this process only reads: what writes is for the one that holds the lock"
 
 #: Gives the current time in UTC milliseconds.
 Clock = Callable[[], int]
-
-
-class _Unit(Generic[T]):
-    """A unit of work and where its answer goes. With ``joint`` it may be done with others."""
-
-    def __init__(
-        self, work: Work[T], loop: asyncio.AbstractEventLoop, bulk: bool, joint: "_Joint[T] | None" = None
-    ) -> None:
-        self.work = work
-        self.loop = loop
-        self.bulk = bulk
-        self.joint = joint
-        self.answer: asyncio.Future[T] = loop.create_future()
-        self.result: T | None = None
-        self.error: BaseException | None = None
-        self.topics: set[str] = set()
-
-    def deliver(self) -> None:
-        """Answers the waiting coroutine; runs on its loop."""
-        if self.answer.done():
-            return
-        if self.error is not None:
-            self.answer.set_exception(self.error)
-        else:
-            self.answer.set_result(self.result)  # type: ignore[arg-type]
-
-
-class _Joint(NamedTuple, Generic[T]):
-    """What may be done for many at once, and this unit's part in it."""
-
-    work: JointWork[Any, T]
-    part: Any
-    rows: int
-
-
-class _Turn(NamedTuple):
-    """A place in the queue: bulk after the rest, then first come, first served. The last has no unit: it is the end."""
-
-    rank: int
-    number: int
-    unit: _Unit[Any] | None = None
-
-
-_ORDINARY, _BULK, _END = range(3)
 
 
 class WriterFigures(NamedTuple):
@@ -88,53 +30,74 @@ class WriterFigures(NamedTuple):
 
 
 class Store:
-    """An open database. Made by ``open_store``; close it, or the log is left to the next start."""
+    """An open database, to read.
 
-    def __init__(self, path: Path, lock: WriterLock, clock: Clock) -> None:
+    ``board`` is the writer's (``board.py``). ``on_begin`` is called at the start of every transaction, in it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        board: memoryview,
+        *,
+        read_only: bool = False,
+        on_begin: Callable[[Connection], None] | None = None,
+    ) -> None:
         self.path = path
-        self._lock = lock
-        self._clock = clock
-        self._loop_connection = SQLiteConnection(path, writable=False)
+        self._board = board
+        self._read_only = read_only
+        self._on_begin = on_begin
+        self._loop_connection = self._connect()
         self._scan_connections = threading.local()
         self._scan_opened: list[SQLiteConnection] = []
         self._scanners = ThreadPoolExecutor(_SCAN_THREADS, thread_name_prefix="scan")
-        self._queue: queue.PriorityQueue[_Turn] = queue.PriorityQueue(MAX_WAITING_UNITS)
-        self._turns = itertools.count()
-        #: A turn that was taken out of the queue and waits for the next group; only the writer's.
-        self._ahead: _Turn | None = None
-        self._listeners: list[Callable[[set[str]], None]] = []
-        self._commits = 0
         self._read_at_commit = -1
-        self._log_waits = False
-        self._emptying = 0
-        self._units = 0
-        self._closed = False
-        self._checkpointer = Checkpointer(path)
-        self._last_commit_at = _newest(self._loop_connection)
-        self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
-        self._writer.start()
+
+    def _connect(self) -> SQLiteConnection:
+        return SQLiteConnection(self.path, writable=False, read_only=self._read_only)
 
     async def read(self, fn: Read[T]) -> T:
         """The answer of a point read: SQLite gives one in about 10 us, less than a thread hop, so it runs here.
 
-        The reading transaction stays open until the next commit: taking and leaving one costs four system calls a
-        statement, as much as the statement itself. But a long log is begun anew only while nobody reads from it, so
-        then each statement has its own.
+        The reading transaction stays open until the next commit: taking and leaving one costs four system calls, as
+        much as a statement itself. But a long log is begun anew only while nobody reads from it, so then each read has
+        its own.
         """
-        if self._log_waits or self._emptying:
-            self._end_reading()
-            return fn(self._loop_connection)
-        if self._read_at_commit != self._commits:
-            self._end_reading()
-            self._read_at_commit = self._commits
-            self._loop_connection.run("BEGIN")
+        board = self._board
+        if board[LOG_WAITS] or board[EMPTYING]:
+            self.end_reading()
+            return self._read_within(self._loop_connection, fn)
+        commits = board[COMMITS]
+        if self._read_at_commit != commits:
+            self.end_reading()
+            self._begin(self._loop_connection)
+            self._read_at_commit = commits
         return fn(self._loop_connection)
 
-    def _end_reading(self) -> None:
+    def _begin(self, connection: SQLiteConnection) -> None:
+        connection.run("BEGIN")
+        if self._on_begin is not None:
+            self._on_begin(connection)
+
+    def _read_within(self, connection: SQLiteConnection, fn: Read[T]) -> T:
+        try:
+            self._begin(connection)
+            return fn(connection)
+        finally:
+            if connection.in_transaction:
+                connection.run("ROLLBACK")
+
+    def end_reading(self) -> None:
         """Lets go of what is being read, so that the log can be emptied and the next read sees what is new."""
         self._read_at_commit = -1
         if self._loop_connection.in_transaction:
             self._loop_connection.run("ROLLBACK")
+
+    def end_stale_reading(self) -> None:
+        """Lets go of what was read before the last commit. To be called now and then where nobody may ask for long."""
+        board = self._board
+        if self._read_at_commit != board[COMMITS] or board[LOG_WAITS] or board[EMPTYING]:
+            self.end_reading()
 
     async def scan(self, fn: Read[T]) -> T:
         """The answer of a read that may take over a millisecond, from a thread with a connection of its own.
@@ -146,234 +109,44 @@ class Store:
     def _scan(self, fn: Read[T]) -> T:
         connection: SQLiteConnection | None = getattr(self._scan_connections, "connection", None)
         if connection is None:
-            connection = SQLiteConnection(self.path, writable=False)
+            connection = self._connect()
             self._scan_connections.connection = connection
             self._scan_opened.append(connection)
-        connection.run("BEGIN")
-        try:
-            return fn(connection)
-        finally:
-            connection.run("ROLLBACK")
+        return self._read_within(connection, fn)
 
-    async def write(self, work: Work[T], *, bulk: bool = False) -> T:
+    async def write(self, work: Work[T], *, bulk: bool = False) -> T:  # noqa: ARG002 - see writer.py
         """The result of the unit once it is durable. Raises what the unit raised, with nothing of it stored.
 
         ``bulk``: many rows, sent several units at a time; it goes after whatever else waits. Raises Busy when too many
         units wait already.
         """
-        return await self._submit(_Unit(work, asyncio.get_running_loop(), bulk))
+        raise RuntimeError(_ONLY_READS)
 
-    async def write_jointly(self, work: JointWork[P, T], part: P, rows: int = 1) -> T:
+    async def write_jointly(self, work: JointWork[P, T], part: P, rows: int = 1) -> T:  # noqa: ARG002 - see writer.py
         """As ``write``, for work that takes the parts of many units at once and answers each: those that wait are done
         in one call, up to some hundred ``rows``. If it raises, each is done alone: one cannot spoil it for others."""
-
-        def alone(tx: Transaction) -> T:
-            answer = work(tx, [part])[0]
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
-
-        loop = asyncio.get_running_loop()
-        return await self._submit(_Unit(alone, loop, bulk=False, joint=_Joint(work, part, rows)))
-
-    async def _submit(self, unit: _Unit[T]) -> T:
-        if self._closed:
-            raise Busy("the server is stopping", retry_after_s=5)
-        try:
-            self._queue.put_nowait(_Turn(_BULK if unit.bulk else _ORDINARY, next(self._turns), unit))
-        except queue.Full:
-            raise Busy("too many writes are waiting; try again") from None
-        return await unit.answer
+        raise RuntimeError(_ONLY_READS)
 
     async def empty_log(self) -> bool:
         """Brings all that was committed into the database file, so that the log keeps nothing of what is gone; False
         when somebody reads from the log for too long: it then goes with a later checkpoint."""
-        self._emptying += 1
-        try:
-            self._end_reading()
-            return await asyncio.to_thread(self._checkpointer.empty)
-        finally:
-            self._emptying -= 1
+        raise RuntimeError(_ONLY_READS)
 
-    def listen(self, listener: Callable[[set[str]], None]) -> None:
+    def listen(self, listener: Callable[[set[str]], None]) -> None:  # noqa: ARG002 - see writer.py
         """Has the listener called in the writer thread with the topics of each commit that announced any."""
-        self._listeners.append(listener)
+        raise RuntimeError(_ONLY_READS)
 
     def figures(self) -> WriterFigures:
-        """How much the writer has done and has yet to do."""
-        return WriterFigures(self._commits, self._units, self._queue.qsize())
+        """How much the writer has done and, where it is of this process, has yet to do."""
+        return WriterFigures(self._board[COMMITS], 0, 0)
+
+    @property
+    def kept_version(self) -> int:
+        """Grows with each commit that changed what processes keep in memory: keys, and the roles of reporters."""
+        return int(self._board[KEPT])
 
     def close(self) -> None:
-        """Runs every unit that was accepted, then closes."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(_Turn(_END, 0))
-        self._writer.join()
+        """Closes the connections."""
         self._scanners.shutdown(wait=True, cancel_futures=True)
         for connection in (*self._scan_opened, self._loop_connection):
             connection.close()
-        self._checkpointer.close()
-        self._lock.release()
-
-    def _write_loop(self) -> None:
-        connection = SQLiteConnection(self.path, writable=True)
-        while True:
-            unit = (self._next_turn() or self._queue.get()).unit
-            if unit is None:
-                break
-            done = self._commit_group(connection, unit)
-            topics = set().union(*(unit.topics for unit in done))
-            if topics:
-                for listener in self._listeners:
-                    listener(topics)
-            for loop in {unit.loop for unit in done}:
-                self._deliver(loop, [unit for unit in done if unit.loop is loop])
-            self._log_waits = self._checkpointer.committed(connection)
-        connection.close()
-
-    def _commit_group(self, connection: SQLiteConnection, first: _Unit[Any]) -> list[_Unit[Any]]:
-        """Runs the unit and all that wait in one transaction, for a while; returns those it answered."""
-        group: list[_Unit[Any]] = []
-        started_s = time.monotonic()
-        patience_s = MAX_BULK_GROUP_S
-        now = max(self._clock(), self._last_commit_at + 1)
-        try:
-            connection.run("BEGIN IMMEDIATE")
-            unit: _Unit[Any] | None = first
-            while unit is not None:
-                together = self._together(unit)
-                group += together
-                _run_units(connection, together, now)
-                if not unit.bulk:
-                    patience_s = MAX_GROUP_S
-                unit = self._next_unit() if time.monotonic() < started_s + patience_s else None
-            connection.run("COMMIT")
-        except StorageUnavailable as error:
-            if connection.in_transaction:
-                connection.run("ROLLBACK")
-            for unit in group or [first]:
-                unit.error, unit.topics = error, set()
-            return group or [first]
-        self._last_commit_at = now
-        self._commits += 1
-        self._units += len(group)
-        return group
-
-    def _deliver(self, loop: asyncio.AbstractEventLoop, units: list[_Unit[Any]]) -> None:
-        def deliver_all() -> None:
-            if not self._closed:
-                self._end_reading()
-            for unit in units:
-                unit.deliver()
-
-        try:
-            loop.call_soon_threadsafe(deliver_all)
-        except RuntimeError:
-            return  # the loop has ended and nobody waits any more
-
-    def _together(self, first: _Unit[Any]) -> list[_Unit[Any]]:
-        """The unit, and those next in turn that can be done jointly with it."""
-        found, joint = [first], first.joint
-        rows = joint.rows if joint else _MAX_JOINT_ROWS
-        while joint is not None and rows < _MAX_JOINT_ROWS:
-            turn = self._next_turn()
-            if turn is None:
-                break
-            other = turn.unit.joint if turn.unit else None
-            if turn.unit is None or other is None or other.work != joint.work:
-                self._ahead = turn
-                break
-            found.append(turn.unit)
-            rows += other.rows
-        return found
-
-    def _next_unit(self) -> _Unit[Any] | None:
-        turn = self._next_turn()
-        if turn is not None and turn.unit is None:
-            self._ahead = turn
-        return turn.unit if turn else None
-
-    def _next_turn(self) -> _Turn | None:
-        """Whose turn it is, taken out of the queue; None when nobody waits."""
-        turn, self._ahead = self._ahead, None
-        try:
-            return turn or self._queue.get_nowait()
-        except queue.Empty:
-            return None
-
-
-def _newest(connection: SQLiteConnection) -> int:
-    """The latest time any commit can have used. Where rows are in commit order, the last one has it."""
-    times = [
-        connection.row("SELECT at FROM audit_entry ORDER BY seq DESC LIMIT 1"),
-        connection.row("SELECT at FROM feed_change ORDER BY seq DESC LIMIT 1"),
-        connection.row("SELECT at FROM release ORDER BY version DESC LIMIT 1"),
-    ]
-    times += [connection.row("SELECT max(updated_at) FROM indicator WHERE type = ?", (code,)) for code in range(1, 7)]
-    return max((row[0] or 0) for row in times if row)
-
-
-def _run_unit(connection: SQLiteConnection, unit: _Unit[Any], now: int) -> None:
-    """Runs one unit in its savepoint; whatever it raises is its own answer, unless the engine is in trouble."""
-    transaction = Transaction(connection, now)
-    connection.run("SAVEPOINT unit")
-    try:
-        unit.result = unit.work(transaction)
-    except StorageUnavailable:
-        raise
-    except BaseException as error:  # noqa: BLE001 - not hidden: it is raised again where the unit is awaited
-        connection.run("ROLLBACK TO unit")
-        unit.error = error
-    else:
-        unit.topics = transaction.topics
-    connection.run("RELEASE unit")
-
-
-def _run_units(connection: SQLiteConnection, units: Sequence[_Unit[Any]], now: int) -> None:
-    """Runs one unit, or several jointly; each alone where that fails."""
-    joint = units[0].joint
-    if joint is None or len(units) == 1 or not _run_jointly(connection, joint.work, units, now):
-        for unit in units:
-            _run_unit(connection, unit, now)
-
-
-def _run_jointly(
-    connection: SQLiteConnection, work: JointWork[Any, Any], units: Sequence[_Unit[Any]], now: int
-) -> bool:
-    """Runs several units in one savepoint; False, with nothing done, when it failed for all of them."""
-    transaction = Transaction(connection, now)
-    connection.run("SAVEPOINT unit")
-    try:
-        answers = work(transaction, [unit.joint.part for unit in units if unit.joint])
-    except StorageUnavailable:
-        raise
-    except Exception:  # noqa: BLE001 - not hidden: each unit is run again alone, and raises its own
-        connection.run("ROLLBACK TO unit")
-        connection.run("RELEASE unit")
-        return False
-    connection.run("RELEASE unit")
-    for unit, answer in zip(units, answers, strict=True):
-        if isinstance(answer, BaseException):
-            unit.error = answer
-        else:
-            unit.result = answer
-    units[0].topics = transaction.topics
-    return True
-
-
-def open_store(path: Path, clock: Clock) -> Store:
-    """Opens (or makes) the database for the one process that may write, its schema brought up to date.
-
-    Raises ``lock.DatabaseInUse`` when another process writes to it, ``migrate.SchemaTooNew`` when a newer version
-    made it, ``StorageUnavailable`` when it cannot be opened.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = WriterLock.acquire(path)
-    try:
-        path.touch(mode=0o600)  # SQLite gives its log the same rights
-        migrate(path)
-        return Store(path, lock, clock)
-    except BaseException:
-        lock.release()
-        raise

@@ -1,0 +1,59 @@
+"""What is judged and named by, loaded from packaged data and the operator's files; what is missing is logged."""
+
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+
+from threatcloud.config import Settings
+from threatcloud.domain.publication import Guard
+from threatcloud.enrich.attack import AttackCatalog, load_attack
+from threatcloud.enrich.geo import Locator, load_locator
+from threatcloud.enrich.guard import load_guard
+from threatcloud.services.screening import Screener
+
+_log = structlog.get_logger("loading")
+
+
+def _load_guard(settings: Settings) -> Guard:
+    """Where there is a database, the benign lists are kept beside it: making them takes most of a second."""
+    own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
+    kept = settings.db_path.with_name(f"{settings.db_path.name}.benign") if settings.db_path.exists() else None
+    loaded = load_guard(own, kept=kept)
+    if loaded.missing:
+        _log.warning("degraded: benign lists are missing", lists=loaded.missing)
+    for problem in loaded.problems:
+        _log.warning("own benign list", problem=problem)
+    return loaded.guard
+
+
+def _load_locator(settings: Settings) -> Locator:
+    return load_locator(settings.geo_db, settings.asn_db)
+
+
+def _load_attack(settings: Settings) -> AttackCatalog:
+    attack = load_attack(settings.attack_file)
+    if attack.problem:
+        _log.warning("degraded: no ATT&CK names", problem=attack.problem)
+    return attack
+
+
+def make_screener(settings: Settings) -> Screener:
+    """The guard, the locator and ATT&CK."""
+    return Screener(_load_guard(settings), _load_locator(settings), _load_attack(settings))
+
+
+class LateScreener(Screener):
+    """A screener of which each part is loaded when it is first asked for: most commands need none, a process that only
+    reads needs the names of ATT&CK and not the benign lists, which take most of its memory."""
+
+    _LOADERS: Final = MappingProxyType({"guard": _load_guard, "locator": _load_locator, "attack": _load_attack})
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._LOADERS:
+            raise AttributeError(name)
+        part = vars(self)[name] = self._LOADERS[name](self._settings)
+        return part

@@ -1,0 +1,317 @@
+"""The store of the one process that may write.
+
+There is one writer thread. It takes every unit that waits, runs each in a savepoint inside one transaction, commits
+once, then answers them all (group commit): a unit that fails rolls back alone, and nobody is answered before the
+disk has the commit. Bulk units wait for all others, and share longer commits: nearly every page of an index over random
+ids is written once a commit, however many rows it serves. Units of joint work (``write_jointly``) that wait together
+are done as one: thirty statements for all of them in place of thirty for each.
+"""
+
+import asyncio
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Generic, NamedTuple
+
+from threatcloud.domain.errors import Busy
+from threatcloud.storage import keys, names
+from threatcloud.storage.board import COMMITS, EMPTYING, KEPT, LOG_WAITS, own_board
+from threatcloud.storage.driver import JointWork, P, StorageUnavailable, T, Transaction, Work
+from threatcloud.storage.lock import WriterLock
+from threatcloud.storage.migrate import migrate
+from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
+from threatcloud.storage.store import Clock, Store, WriterFigures
+
+MAX_WAITING_UNITS: Final = 1_000
+MAX_GROUP_S: Final = 0.2
+#: For as long as nobody but bulk units waits.
+MAX_BULK_GROUP_S: Final = 0.8
+#: How many rows are written jointly at most, give or take a unit: who came first must not wait for a crowd.
+_MAX_JOINT_ROWS: Final = 500
+#: Topics of what other processes keep in memory.
+_KEPT_TOPICS: Final = {keys.TOPIC, names.TOPIC}
+
+
+class _Unit(Generic[T]):
+    """A unit of work and where its answer goes. With ``joint`` it may be done with others."""
+
+    def __init__(
+        self, work: Work[T], loop: asyncio.AbstractEventLoop, bulk: bool, joint: "_Joint[T] | None" = None
+    ) -> None:
+        self.work = work
+        self.loop = loop
+        self.bulk = bulk
+        self.joint = joint
+        self.answer: asyncio.Future[T] = loop.create_future()
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.topics: set[str] = set()
+
+    def deliver(self) -> None:
+        """Answers the waiting coroutine; runs on its loop."""
+        if self.answer.done():
+            return
+        if self.error is not None:
+            self.answer.set_exception(self.error)
+        else:
+            self.answer.set_result(self.result)  # type: ignore[arg-type]
+
+
+class _Joint(NamedTuple, Generic[T]):
+    """What may be done for many at once, and this unit's part in it."""
+
+    work: JointWork[Any, T]
+    part: Any
+    rows: int
+
+
+class _Turn(NamedTuple):
+    """A place in the queue: bulk after the rest, then first come, first served. The last has no unit: it is the end."""
+
+    rank: int
+    number: int
+    unit: _Unit[Any] | None = None
+
+
+_ORDINARY, _BULK, _END = range(3)
+
+
+class WritingStore(Store):
+    """An open database. Made by ``open_store``; close it, or the log is left to the next start."""
+
+    def __init__(self, path: Path, lock: WriterLock, clock: Clock, board: memoryview) -> None:
+        super().__init__(path, board)
+        self._lock = lock
+        self._clock = clock
+        self._queue: queue.PriorityQueue[_Turn] = queue.PriorityQueue(MAX_WAITING_UNITS)
+        self._turns = itertools.count()
+        #: A turn that was taken out of the queue and waits for the next group; only the writer's.
+        self._ahead: _Turn | None = None
+        self._listeners: list[Callable[[set[str]], None]] = []
+        self._units = 0
+        self._closed = False
+        self._checkpointer = Checkpointer(path)
+        self._last_commit_at = _newest(self._loop_connection)
+        self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
+        self._writer.start()
+
+    async def write(self, work: Work[T], *, bulk: bool = False) -> T:
+        """See ``Store.write``."""
+        return await self._submit(_Unit(work, asyncio.get_running_loop(), bulk))
+
+    async def write_jointly(self, work: JointWork[P, T], part: P, rows: int = 1) -> T:
+        """See ``Store.write_jointly``."""
+
+        def alone(tx: Transaction) -> T:
+            answer = work(tx, [part])[0]
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        loop = asyncio.get_running_loop()
+        return await self._submit(_Unit(alone, loop, bulk=False, joint=_Joint(work, part, rows)))
+
+    async def _submit(self, unit: _Unit[T]) -> T:
+        if self._closed:
+            raise Busy("the server is stopping", retry_after_s=5)
+        try:
+            self._queue.put_nowait(_Turn(_BULK if unit.bulk else _ORDINARY, next(self._turns), unit))
+        except queue.Full:
+            raise Busy("too many writes are waiting; try again") from None
+        return await unit.answer
+
+    async def empty_log(self) -> bool:
+        """See ``Store.empty_log``."""
+        self._board[EMPTYING] += 1
+        try:
+            self.end_reading()
+            return await asyncio.to_thread(self._checkpointer.empty)
+        finally:
+            self._board[EMPTYING] -= 1
+
+    def listen(self, listener: Callable[[set[str]], None]) -> None:
+        """See ``Store.listen``."""
+        self._listeners.append(listener)
+
+    def figures(self) -> WriterFigures:
+        """How much the writer has done and has yet to do."""
+        return WriterFigures(self._board[COMMITS], self._units, self._queue.qsize())
+
+    def close(self) -> None:
+        """Runs every unit that was accepted, then closes."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(_Turn(_END, 0))
+        self._writer.join()
+        super().close()
+        self._checkpointer.close()
+        self._lock.release()
+
+    def _write_loop(self) -> None:
+        connection = SQLiteConnection(self.path, writable=True)
+        while True:
+            unit = (self._next_turn() or self._queue.get()).unit
+            if unit is None:
+                break
+            done = self._commit_group(connection, unit)
+            topics = set().union(*(unit.topics for unit in done))
+            if not topics.isdisjoint(_KEPT_TOPICS):
+                self._board[KEPT] += 1
+            if topics:
+                for listener in self._listeners:
+                    listener(topics)
+            for loop in {unit.loop for unit in done}:
+                self._deliver(loop, [unit for unit in done if unit.loop is loop])
+            self._board[LOG_WAITS] = self._checkpointer.committed(connection)
+        connection.close()
+
+    def _commit_group(self, connection: SQLiteConnection, first: _Unit[Any]) -> list[_Unit[Any]]:
+        """Runs the unit and all that wait in one transaction, for a while; returns those it answered."""
+        group: list[_Unit[Any]] = []
+        started_s = time.monotonic()
+        patience_s = MAX_BULK_GROUP_S
+        now = max(self._clock(), self._last_commit_at + 1)
+        try:
+            connection.run("BEGIN IMMEDIATE")
+            unit: _Unit[Any] | None = first
+            while unit is not None:
+                together = self._together(unit)
+                group += together
+                _run_units(connection, together, now)
+                if not unit.bulk:
+                    patience_s = MAX_GROUP_S
+                unit = self._next_unit() if time.monotonic() < started_s + patience_s else None
+            connection.run("COMMIT")
+        except StorageUnavailable as error:
+            if connection.in_transaction:
+                connection.run("ROLLBACK")
+            for unit in group or [first]:
+                unit.error, unit.topics = error, set()
+            return group or [first]
+        self._last_commit_at = now
+        self._board[COMMITS] += 1
+        self._units += len(group)
+        return group
+
+    def _deliver(self, loop: asyncio.AbstractEventLoop, units: list[_Unit[Any]]) -> None:
+        def deliver_all() -> None:
+            if not self._closed:
+                self.end_reading()
+            for unit in units:
+                unit.deliver()
+
+        try:
+            loop.call_soon_threadsafe(deliver_all)
+        except RuntimeError:
+            return  # the loop has ended and nobody waits any more
+
+    def _together(self, first: _Unit[Any]) -> list[_Unit[Any]]:
+        """The unit, and those next in turn that can be done jointly with it."""
+        found, joint = [first], first.joint
+        rows = joint.rows if joint else _MAX_JOINT_ROWS
+        while joint is not None and rows < _MAX_JOINT_ROWS:
+            turn = self._next_turn()
+            if turn is None:
+                break
+            other = turn.unit.joint if turn.unit else None
+            if turn.unit is None or other is None or other.work != joint.work:
+                self._ahead = turn
+                break
+            found.append(turn.unit)
+            rows += other.rows
+        return found
+
+    def _next_unit(self) -> _Unit[Any] | None:
+        turn = self._next_turn()
+        if turn is not None and turn.unit is None:
+            self._ahead = turn
+        return turn.unit if turn else None
+
+    def _next_turn(self) -> _Turn | None:
+        """Whose turn it is, taken out of the queue; None when nobody waits."""
+        turn, self._ahead = self._ahead, None
+        try:
+            return turn or self._queue.get_nowait()
+        except queue.Empty:
+            return None
+
+
+def _newest(connection: SQLiteConnection) -> int:
+    """The latest time any commit can have used. Where rows are in commit order, the last one has it."""
+    times = [
+        connection.row("SELECT at FROM audit_entry ORDER BY seq DESC LIMIT 1"),
+        connection.row("SELECT at FROM feed_change ORDER BY seq DESC LIMIT 1"),
+        connection.row("SELECT at FROM release ORDER BY version DESC LIMIT 1"),
+    ]
+    times += [connection.row("SELECT max(updated_at) FROM indicator WHERE type = ?", (code,)) for code in range(1, 7)]
+    return max((row[0] or 0) for row in times if row)
+
+
+def _run_unit(connection: SQLiteConnection, unit: _Unit[Any], now: int) -> None:
+    """Runs one unit in its savepoint; whatever it raises is its own answer, unless the engine is in trouble."""
+    transaction = Transaction(connection, now)
+    connection.run("SAVEPOINT unit")
+    try:
+        unit.result = unit.work(transaction)
+    except StorageUnavailable:
+        raise
+    except BaseException as error:  # noqa: BLE001 - not hidden: it is raised again where the unit is awaited
+        connection.run("ROLLBACK TO unit")
+        unit.error = error
+    else:
+        unit.topics = transaction.topics
+    connection.run("RELEASE unit")
+
+
+def _run_units(connection: SQLiteConnection, units: Sequence[_Unit[Any]], now: int) -> None:
+    """Runs one unit, or several jointly; each alone where that fails."""
+    joint = units[0].joint
+    if joint is None or len(units) == 1 or not _run_jointly(connection, joint.work, units, now):
+        for unit in units:
+            _run_unit(connection, unit, now)
+
+
+def _run_jointly(
+    connection: SQLiteConnection, work: JointWork[Any, Any], units: Sequence[_Unit[Any]], now: int
+) -> bool:
+    """Runs several units in one savepoint; False, with nothing done, when it failed for all of them."""
+    transaction = Transaction(connection, now)
+    connection.run("SAVEPOINT unit")
+    try:
+        answers = work(transaction, [unit.joint.part for unit in units if unit.joint])
+    except StorageUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - not hidden: each unit is run again alone, and raises its own
+        connection.run("ROLLBACK TO unit")
+        connection.run("RELEASE unit")
+        return False
+    connection.run("RELEASE unit")
+    for unit, answer in zip(units, answers, strict=True):
+        if isinstance(answer, BaseException):
+            unit.error = answer
+        else:
+            unit.result = answer
+    units[0].topics = transaction.topics
+    return True
+
+
+def open_store(path: Path, clock: Clock, board: memoryview | None = None) -> WritingStore:
+    """Opens (or makes) the database for the one process that may write, its schema brought up to date.
+
+    ``board``: where other processes of the server see what it does.
+    Raises ``lock.DatabaseInUse`` when another process writes to it, ``migrate.SchemaTooNew`` when a newer version
+    made it, ``StorageUnavailable`` when it cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock.acquire(path)
+    try:
+        path.touch(mode=0o600)  # SQLite gives its log the same rights
+        migrate(path)
+        return WritingStore(path, lock, clock, own_board() if board is None else board)
+    except BaseException:
+        lock.release()
+        raise
