@@ -221,7 +221,7 @@ def _worst_severity(evidence: Iterable[Evidence], last_seen: int) -> Severity | 
 
 
 def _seen(times: tuple[int, int, int, int], severity: Severity | None, at_ms: int) -> tuple[int, int, int, int]:
-    if severity is None:
+    if severity is None or times[severity - 1] >= at_ms:
         return times
-    low, medium, high, critical = (max(time, at_ms) if rank == severity else time for rank, time in enumerate(times, 1))
+    low, medium, high, critical = (at_ms if rank == severity else time for rank, time in enumerate(times, 1))
     return low, medium, high, critical

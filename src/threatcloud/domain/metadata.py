@@ -29,25 +29,32 @@ def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dic
     """
     merged = dict(old or {})
     for name, value in new.items():
-        if name in GATHERED:
-            target = GATHERED[name]
+        target = GATHERED.get(name)
+        if target is not None:
             merged[target] = _gather(merged.get(target, ()), value)
         elif name == "attempts" and _is_count(value) and _is_count(merged.get(name, 0)):
             merged[name] = min(merged.get(name, 0) + value, MAX_COUNT)
         else:
             merged[name] = value
-    own = [name for name in merged if name not in _LISTS]
-    for name in own[: max(0, len(own) - MAX_NAMES)]:
-        del merged[name]
+    if len(merged) > MAX_NAMES:
+        own = [name for name in merged if name not in _LISTS]
+        for name in own[: max(0, len(own) - MAX_NAMES)]:
+            del merged[name]
     return merged
 
 
 def gathered(metadata: Mapping[str, Any], target: str) -> list[Any]:
     """What the metadata of one report says for a gathered list, scalar and list spellings together."""
-    found: list[Any] = []
+    return gathered_lists(metadata).get(target, [])
+
+
+def gathered_lists(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What the metadata of one report says for each gathered list that it says something for."""
+    found: dict[str, list[Any]] = {}
     for name, value in metadata.items():
-        if GATHERED.get(name) == target:
-            found = _gather(found, value)
+        target = GATHERED.get(name)
+        if target is not None:
+            found[target] = _gather(found.get(target, ()), value)
     return found
 
 

@@ -67,14 +67,14 @@ class Intake:
             check.problems.append(Problem("type", _KIND_WANTED))
         found = check.run("value", canonical_observation, kind, claim.value) if kind else None
         source = check.run("source", check_source, claim.source)
-        category = check.run("category", _category, claim.category)
-        severity = check.run("severity", _severity, claim.severity)
-        confidence = check.run("confidence", _confidence, claim.confidence)
+        category = check.if_given("category", _category, claim.category)
+        severity = check.if_given("severity", Severity.of, claim.severity)
+        confidence = check.if_given("confidence", _confidence, claim.confidence)
         observed_at = check.run("timestamp", observation_time, claim.timestamp, now)
-        expires_at = check.run("expiresAt", expiry_time, claim.expires_at, now)
-        tlp = check.run("tlp", _tlp, claim.tlp)
+        expires_at = check.if_given("expiresAt", expiry_time, claim.expires_at, now)
+        tlp = check.if_given("tlp", _tlp, claim.tlp)
         metadata = check.run("metadata", checked_metadata, claim.metadata) if claim.metadata else {}
-        related = check.run("metadata.relatedTo", _related, claim.metadata.get("relatedTo"))
+        related = check.if_given("metadata.relatedTo", _related, claim.metadata.get("relatedTo"))
         if check.problems or found is None or source is None or observed_at is None or metadata is None:
             return check.problems
         indicator = found.indicator
@@ -100,6 +100,10 @@ class _Check:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+
+    def if_given(self, field: str, check: Any, value: Any, *args: Any) -> Any:
+        """The check's result, or None with the problem noted; None for what was not given."""
+        return None if value is None else self.run(field, check, value, *args)
 
     def run(self, field: str, check: Any, *args: Any) -> Any:
         """The check's result, or None with the problem noted."""
@@ -184,18 +188,14 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return False
 
 
-def _category(word: str | None) -> str | None:
-    if word is not None and word not in CATEGORIES:
+def _category(word: str) -> str:
+    if word not in CATEGORIES:
         raise ValueError(f"must be one of {', '.join(CATEGORIES)}")
     return word
 
 
-def _severity(word: str | None) -> Severity | None:
-    return None if word is None else Severity.of(word)
-
-
-def _confidence(number: float | None) -> float | None:
-    if number is not None and not 0.0 <= number <= 1.0:
+def _confidence(number: float) -> float:
+    if not 0.0 <= number <= 1.0:
         raise ValueError("must be a number from 0.0 to 1.0")
     return number
 
@@ -210,9 +210,7 @@ def expiry_time(text: str | None, now: int) -> int | None:
     return time_ms
 
 
-def _tlp(label: str | None) -> str | None:
-    if label is None:
-        return None
+def _tlp(label: str) -> str:
     word = label.lower().removeprefix("tlp:")
     if word not in TLP_LABELS:
         raise ValueError(f"must be one of {', '.join(TLP_LABELS)}")
@@ -221,8 +219,6 @@ def _tlp(label: str | None) -> str | None:
 
 def _related(value: Any) -> tuple[bytes, ...]:
     """The ids of the indicators named; texts that are none are kept in the metadata and lead nowhere."""
-    if value is None:
-        return ()
     texts: Sequence[Any] = value if isinstance(value, list) else [value]
     found = []
     for text in texts[:MAX_RELATED]:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from threatcloud.domain.address import is_network, packed, parse_network
 from threatcloud.domain.evidence import Conclusion, Evidence, Listing, add_report, conclude, voices_of
 from threatcloud.domain.indicator import Indicator, IndicatorType
-from threatcloud.domain.metadata import gathered, merge_metadata
+from threatcloud.domain.metadata import gathered_lists, merge_metadata
 from threatcloud.domain.publication import Withheld
 from threatcloud.domain.report import TRUSTED_ROLES, Report, SightingKind
 from threatcloud.domain.reputation import UNKNOWN_REPUTATION, assess
@@ -416,11 +416,12 @@ def _counted_country(prepared: Prepared) -> str | None:
 def traits_of(country: str | None, metadata: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, str]]]:
     """What one report counts for: its techniques, and what trends tell (country, last 10 ports and techniques)."""
     traits = [("country", country)] if country else []
-    techniques = [str(item) for item in gathered(metadata, "mitreIds")]
-    if metadata:
-        ports = gathered(metadata, "ports")[-MAX_TRAITS:]
-        traits += [("port", str(port)) for port in ports]
-        traits += [("technique", technique) for technique in techniques[-MAX_TRAITS:]]
+    if not metadata:
+        return [], traits
+    said = gathered_lists(metadata)
+    techniques = [str(item) for item in said.get("mitreIds", ())]
+    traits += [("port", str(port)) for port in said.get("ports", ())[-MAX_TRAITS:]]
+    traits += [("technique", technique) for technique in techniques[-MAX_TRAITS:]]
     return techniques, traits
 
 
@@ -430,6 +431,8 @@ def _reported_country(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _reported_asn(metadata: Mapping[str, Any]) -> int | None:
-    text = str(metadata.get("asn", "")).upper().removeprefix("AS")
+    if "asn" not in metadata:
+        return None
+    text = str(metadata["asn"]).upper().removeprefix("AS")
     is_number = text.isascii() and text.isdigit() and len(text) <= MAX_ASN_DIGITS
     return int(text) if is_number and int(text) < 1 << 32 else None
