@@ -224,7 +224,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         keys=desk,
         screener=screener,
         allowlist=allowlist,
-        reporting=Reporting(store, names, screener, audit, clock),
+        reporting=Reporting(store, names, screener, audit, clock, pace),
         trapping=Trapping(store, names, screener, secret, correlator.match, clock),
         lookup=Lookup(store, names, clock),
         analytics=Analytics(store, clock),

@@ -17,6 +17,7 @@ from threatcloud.services.holding import Holding
 from threatcloud.services.intake import Claim
 from threatcloud.services.loading import make_screener
 from threatcloud.services.maintenance import Maintenance
+from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.screening import Screener
@@ -43,7 +44,7 @@ class System:
         self.names = Names()
         self.ring = KeyRing(self.secret, self.entries)
         self.desk = KeyDesk(self.store, self.secret, self.clock, self.ring)
-        self.reporting = Reporting(self.store, self.names, self._screener, self.secret.audit, self.clock)
+        self.reporting = Reporting(self.store, self.names, self._screener, self.secret.audit, self.clock, Pace())
         self.holding = Holding(self.store, self.secret.audit)
         self.maintenance = Maintenance(self.store, self.names, self.holding, self.clock)
         self.publisher = Publisher(self.store, self.clock)

@@ -1,6 +1,8 @@
-"""How long a unit of work that can wait may be."""
+"""How long a unit of work that can wait may be, and what it waits for."""
 
-from threatcloud.services.pacing import Stride
+import asyncio
+
+from threatcloud.services.pacing import MANY_ROWS, Pace, Stride
 
 
 def test_units_grow_while_they_are_quick_and_shrink_when_they_are_not() -> None:
@@ -23,3 +25,29 @@ def test_a_unit_with_little_to_do_tells_nothing() -> None:
     stride.took(3, 0.3)
     stride.took(0, 0.0)
     assert stride.length == 200
+
+
+def stands_back(*rows: int) -> bool:
+    """Whether what can wait does so just after so many rows came in."""
+
+    async def run() -> bool:
+        pace = Pace()
+        for count in rows:
+            pace.note(count)
+        waiting = asyncio.ensure_future(pace.stand_back())
+        await asyncio.sleep(0.01)
+        waits = not waiting.done()
+        await waiting
+        return waits
+
+    return asyncio.run(run())
+
+
+def test_what_can_wait_stands_back_from_bulk_data_in_whatever_pieces_it_comes() -> None:
+    assert stands_back(MANY_ROWS)
+    assert stands_back(*[1] * MANY_ROWS)
+
+
+def test_and_not_from_a_report_now_and_then() -> None:
+    assert not stands_back()
+    assert not stands_back(1, 1, 1)

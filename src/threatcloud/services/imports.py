@@ -119,7 +119,7 @@ class Importing:
 
     async def store(self, chunk: ImportChunk) -> ChunkCounts:
         """Stores a chunk, whole or not at all."""
-        self._pace.note()
+        self._pace.note(len(chunk.rows))
         return await self._store.write(lambda tx: self._store_chunk(tx, chunk), bulk=True)
 
     def _store_chunk(self, tx: Transaction, chunk: ImportChunk) -> ChunkCounts:

@@ -6,6 +6,8 @@ from typing import Final
 
 _BUSY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.25
+#: So many rows within a second are bulk data, whoever sends them and in whatever pieces.
+MANY_ROWS: Final = 500
 #: However long it goes on, what stands back has a turn this often.
 MAX_WAIT_S: Final = 60.0
 
@@ -31,11 +33,17 @@ class Pace:
     """Whether bulk data came in just now."""
 
     def __init__(self) -> None:
-        self._last_s = float("-inf")
+        self._last_s = self._counted_from_s = float("-inf")
+        self._rows = 0
 
-    def note(self) -> None:
-        """Bulk data came in."""
-        self._last_s = time.monotonic()
+    def note(self, rows: int) -> None:
+        """So many rows came in."""
+        now_s = time.monotonic()
+        if now_s > self._counted_from_s + _BUSY_S:
+            self._counted_from_s, self._rows = now_s, 0
+        self._rows += rows
+        if self._rows >= MANY_ROWS:
+            self._last_s = now_s
 
     async def stand_back(self) -> None:
         """Returns once no bulk data has come in for a second, or after a minute."""

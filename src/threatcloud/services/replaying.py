@@ -62,7 +62,7 @@ class Replaying:
 
     async def store(self, chunk: EventChunk) -> EventCounts:
         """Stores a chunk, whole or not at all."""
-        self._pace.note()
+        self._pace.note(len(chunk.rows))
         said = [(_voice(row), row.digest, _prepared(row)) for row in chunk.rows]
         return await self._store.write(lambda tx: self._store_chunk(tx, said), bulk=True)
 

@@ -12,6 +12,7 @@ from threatcloud.domain.indicator import canonical_observation, detect, indicato
 from threatcloud.domain.report import Report, SightingKind, check_source
 from threatcloud.domain.times import DAY_MS
 from threatcloud.services.intake import Claim, Intake, checked, checked_metadata
+from threatcloud.services.pacing import Pace
 from threatcloud.services.recording import Prepared, Recorded
 from threatcloud.services.screening import Screener
 from threatcloud.services.telling import Recorder
@@ -155,11 +156,13 @@ def _kept(db: Connection, caller: Caller, retry: Retry, now: int) -> Submitted |
 class Reporting:
     """Takes reports and sightings."""
 
-    def __init__(self, store: Store, names: Names, screener: Screener, audit_secret: bytes, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, names: Names, screener: Screener, audit_secret: bytes, clock: Clock, pace: Pace
+    ) -> None:
         self._store = store
         self._screener = screener
         self._intake = Intake(screener)
-        self._recorder = Recorder(store, names, audit_secret)
+        self._recorder = Recorder(store, names, audit_secret, pace)
         self._clock = clock
 
     async def submit(

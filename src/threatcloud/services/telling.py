@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from threatcloud.domain.access import Caller
 from threatcloud.domain.errors import DomainError
+from threatcloud.services.pacing import Pace
 from threatcloud.services.recording import Prepared, Recorded, record_reports
 from threatcloud.storage import facts, ledger
 from threatcloud.storage.driver import Transaction
@@ -44,13 +45,15 @@ class Telling(Protocol[A_co]):
 class Recorder:
     """Records what is told."""
 
-    def __init__(self, store: Store, names: Names, audit_secret: bytes) -> None:
+    def __init__(self, store: Store, names: Names, audit_secret: bytes, pace: Pace) -> None:
         self._store = store
+        self._pace = pace
         self._names = names
         self._audit_secret = audit_secret
 
     async def record(self, telling: Telling[A]) -> A:
         """The answer, once all of it is durable; raises what ``settled`` gives as an error."""
+        self._pace.note(len(telling.prepared))
         answer: A = await self._store.write_jointly(self._record, telling, len(telling.prepared))
         return answer
 
