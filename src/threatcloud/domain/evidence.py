@@ -7,6 +7,7 @@ of that set, so the stored state can be rebuilt from facts at any time.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from threatcloud.domain.indicator import IndicatorType
@@ -26,6 +27,9 @@ SEVERITY_WINDOW_DAYS: Final = 30
 MIN_INDEPENDENT_REPORTERS: Final = 2
 MIN_ANONYMOUS_REPORTERS: Final = 4
 _NEVER: Final = (0, 0, 0, 0)
+_WORST_FIRST: Final = tuple(sorted(Severity, reverse=True))
+_BY_WEIGHT: Final = attrgetter("weight", "weight_at", "source", "confidence")
+_BY_CATEGORY: Final = attrgetter("category_weight", "category_at", "category")
 
 
 class Evidence(NamedTuple):
@@ -136,37 +140,41 @@ def add_report(evidence: Evidence, indicator_type: IndicatorType, report: Report
         evidence.category_at,
         evidence.category or "",
     )
-    return evidence._replace(
-        reports=evidence.reports + 1,
-        positive=positive,
-        negative=negative,
-        mass_at=mass_at,
-        first_at=min(evidence.first_at, report.observed_at) if evidence.reports else report.observed_at,
-        last_at=max(evidence.last_at, report.observed_at),
-        weight=mass if heavier else evidence.weight,
-        weight_at=report.observed_at if heavier else evidence.weight_at,
-        confidence=report.confidence if heavier else evidence.confidence,
-        category=report.category if names else evidence.category,
-        category_weight=mass if names else evidence.category_weight,
-        category_at=report.observed_at if names else evidence.category_at,
-        severity_at=_seen(evidence.severity_at, report.severity, report.observed_at),
-        vouched=evidence.vouched or evidence.role is Role.OPERATOR,
+    # All fields in their order: _replace goes through a dictionary, and every report comes through here.
+    return Evidence(
+        evidence.reporter,
+        evidence.role,
+        evidence.source,
+        evidence.reports + 1,
+        positive,
+        negative,
+        mass_at,
+        min(evidence.first_at, report.observed_at) if evidence.reports else report.observed_at,
+        max(evidence.last_at, report.observed_at),
+        mass if heavier else evidence.weight,
+        report.observed_at if heavier else evidence.weight_at,
+        report.confidence if heavier else evidence.confidence,
+        report.category if names else evidence.category,
+        mass if names else evidence.category_weight,
+        report.observed_at if names else evidence.category_at,
+        _seen(evidence.severity_at, report.severity, report.observed_at),
+        evidence.vouched or evidence.role is Role.OPERATOR,
     )
 
 
 def conclude(indicator_type: IndicatorType, evidence: Sequence[Evidence], benign: bool, at_ms: int) -> Conclusion:
     """What all the evidence says at a time. ``evidence`` must not be empty."""
     seen = [item for item in evidence if item.reports] or list(evidence)
-    heaviest = max(seen, key=lambda item: (item.weight, item.weight_at, item.source, item.confidence))
-    named = max(seen, key=lambda item: (item.category_weight, item.category_at, item.category or ""))
-    last_seen = max(item.last_at for item in seen)
+    heaviest = max(seen, key=_BY_WEIGHT)
+    named = [item for item in seen if item.category is not None]
+    last_seen = max([item.last_at for item in seen])
     return Conclusion(
-        first_seen=min(item.first_at for item in seen),
+        first_seen=min([item.first_at for item in seen]),
         last_seen=last_seen,
-        sightings=sum(item.reports for item in seen),
+        sightings=sum([item.reports for item in seen]),
         source=heaviest.source,
         sources=tuple(sorted({item.source for item in seen})),
-        category=named.category,
+        category=max(named, key=_BY_CATEGORY).category if named else None,
         severity=_worst_severity(seen, last_seen),
         confidence=heaviest.confidence,
         corroborated=is_corroborated(seen),
@@ -197,9 +205,9 @@ def is_corroborated(evidence: Iterable[Evidence]) -> bool:
     by_role: dict[Role, set[int]] = {}
     for item in evidence:
         if item.positive:
+            if item.role in TRUSTED_ROLES:
+                return True
             by_role.setdefault(item.role, set()).add(item.reporter)
-    if TRUSTED_ROLES & by_role.keys():
-        return True
     strangers = len(by_role.get(Role.ANONYMOUS, ()))
     known = len(by_role.get(Role.COMMUNITY, ()))
     return known >= MIN_INDEPENDENT_REPORTERS or (strangers + 2 * known) >= MIN_ANONYMOUS_REPORTERS
@@ -215,9 +223,11 @@ def is_seconded(evidence: Sequence[Evidence]) -> bool:
 def _worst_severity(evidence: Iterable[Evidence], last_seen: int) -> Severity | None:
     """The worst severity observed within the window that ends with the newest report."""
     since = last_seen - SEVERITY_WINDOW_DAYS * DAY_MS
-    times = [max(column) for column in zip(*(item.severity_at for item in evidence), strict=True)]
-    recent = [severity for severity in Severity if times[severity - 1] and times[severity - 1] >= since]
-    return max(recent, default=None)
+    times = list(map(max, zip(_NEVER, *[item.severity_at for item in evidence], strict=True)))
+    for severity in _WORST_FIRST:
+        if times[severity - 1] and times[severity - 1] >= since:
+            return severity
+    return None
 
 
 def _seen(times: tuple[int, int, int, int], severity: Severity | None, at_ms: int) -> tuple[int, int, int, int]:
