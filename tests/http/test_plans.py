@@ -188,7 +188,7 @@ BACKGROUND: Final = (
     Allowed(
         "SEARCH indicator", r"^SELECT max\(updated_at\) FROM indicator WHERE type = \?$", "the last entry of an index"
     ),
-    Allowed("SCAN", r"^SELECT pk, name(, role)? FROM (source|reporter)$", "names are held in memory"),
+    Allowed("S", r"^SELECT pk, name(, role)? FROM (source|reporter)\b", "names are held in memory"),
     Allowed("SCAN network", r"^SELECT packed FROM network$", "networks are held in memory"),
     Allowed("SCAN allowlist", r"WHERE unsettled IS NOT NULL LIMIT", "the entries to be settled"),
     Allowed("S", r"max\(c.seq\) FROM feed_change c .*GROUP BY 1$", "changes since the last release"),
@@ -204,6 +204,7 @@ BACKGROUND: Final = (
     Allowed("SCAN reporter", r"reporter IN \(SELECT pk FROM reporter WHERE name LIKE", "correlation: the reporters"),
     Allowed("SEARCH feed_change", r"^DELETE FROM feed_change WHERE seq <= \?$", "what has served its time"),
     Allowed("USE TEMP", r"^SELECT DISTINCT campaign FROM campaign_member", "the campaigns of some indicators"),
+    Allowed("USE TEMP", r"^SELECT DISTINCT m.campaign, e.reporter FROM", "the reporters of some campaigns"),
 )
 
 

@@ -24,7 +24,7 @@ class AttackDataError(DomainError):
     code = "bad_attack_data"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AttackCatalog:
     """Every technique there ever was, by id; ids in upper or lower case.
 

@@ -1,6 +1,7 @@
 """The JSON shapes of the contract and their mapping from domain values."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from threatcloud.domain.audit import AuditEntry
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.domain.state import IndicatorState
 from threatcloud.domain.times import iso
+from threatcloud.enrich.attack import AttackCatalog
 from threatcloud.http.answer import time_or_none
 from threatcloud.services.analytics import Stats
 from threatcloud.services.lookup import Detail, Explanation, Unknown
@@ -347,11 +349,16 @@ def ioc_detail(detail: Detail, screener: Screener) -> IocDetail:
 
 def technique(reported: str, screener: Screener) -> Technique:
     """A reported technique id with its name; revoked ones with what replaced them."""
-    found = screener.attack.resolve(reported)
+    return _technique(reported, screener.attack)
+
+
+@lru_cache(maxsize=4_096)  # an indicator may have several, of some hundred that are ever reported: 5 us each
+def _technique(reported: str, attack: AttackCatalog) -> Technique:
+    found = attack.resolve(reported)
     if found is None:
         return Technique(reported, None, None)
     replaced_by = found.id if found.id != reported else None
-    return Technique(reported, found.name, screener.attack.primary_tactic(found.id), replaced_by)
+    return Technique(reported, found.name, attack.primary_tactic(found.id), replaced_by)
 
 
 def unknown_ioc(unknown: Unknown, reputation: int) -> UnknownIoc:
