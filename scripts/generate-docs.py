@@ -22,6 +22,7 @@ from typer.main import get_command
 from threatcloud import cli
 from threatcloud.bootstrap import open_node
 from threatcloud.config import SETTINGS, load_settings
+from threatcloud.formats.feeds import FORMATS, Format
 from threatcloud.formats.readers import READERS
 from threatcloud.http.endpoint import Access, RateClass
 from threatcloud.http.errors import MEANING
@@ -85,6 +86,22 @@ def routes() -> str:
 def readers() -> str:
     """Every import format, in the order they are tried in."""
     return _table(("name", "what it is"), [(f"`{item.name}`", item.description) for item in READERS])
+
+
+def formats() -> str:
+    """Every format that lists are published in."""
+    rows = [
+        (f"`{item.name}`", f"`.{item.extension}`", ", ".join(item.kinds), f"`{item.media}`", _description(item))
+        for item in FORMATS
+    ]
+    return _table(("name", "extension", "lists of", "content type", "what it is"), rows)
+
+
+def _description(item: Format) -> str:
+    """What a format is, what it leaves out and how many it may have."""
+    refusals = [f"left out: {reason}" for reason, _ in item.refusals]
+    limits = [f"at most {count:,} ({kind})" for kind, count in item.limits.items()]
+    return "; ".join([item.description, *refusals, *limits])
 
 
 def limits() -> str:
@@ -157,6 +174,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "errors": errors,
     "routes": routes,
     "readers": readers,
+    "formats": formats,
     "limits": limits,
     "metrics": metrics,
     "commands": commands,

@@ -42,6 +42,7 @@ from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
+from threatcloud.services.rendering import Renderer
 from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.retention import Keeping, Retention
@@ -230,6 +231,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         analytics=Analytics(store, clock),
         charts=Charts(store, screener, clock),
         publisher=publisher,
+        renderer=Renderer(store, publisher, clock),
         feeds=IndicatorFeed(store, names, clock),
         holding=holding,
         agents=Agents(store, publisher, clock),

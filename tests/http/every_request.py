@@ -119,7 +119,7 @@ def _with(always: tuple[tuple[str, str], ...], *said: tuple[str, str]) -> tuple[
 
 
 def _segments(stocked: Stock) -> dict[str, str]:
-    return {"value": ADDRESS, "prefix": "abcd", "id": stocked.campaign}
+    return {"value": ADDRESS, "prefix": "abcd", "id": stocked.campaign, "name": "ip-blocklist.txt"}
 
 
 _PAGES: Final = {"page": ["1", "3"], "limit": ["1", "100"]}
@@ -139,7 +139,8 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "agentVersion": ["1.0"],
     "periodDays": ["1", "90"],
     "minChange": ["0"],
-    "format": ["plain"],
+    "format": ["plain", "csv"],
+    "top": ["5"],
 }
 #: How many numbers the cursor of a route has, where it is not two.
 _CURSORS: Final = {
@@ -160,7 +161,7 @@ def values_of(route: str, field: msgspec.structs.FieldInfo, stocked: Stock) -> l
         return [make_cursor(*[1 << 40] * _CURSORS.get(route, 2))]
     if name == "campaign":
         return [stocked.campaign]
-    if name == "currentVersion" or (name == "since" and route.endswith("blocklist")):
+    if name == "currentVersion" or (name == "since" and route.endswith(("blocklist", "feeds/{name}"))):
         return [stocked.version]
     return _TEXTS[name]
 

@@ -12,7 +12,9 @@ import typer
 from threatcloud.cli.command import api_command
 from threatcloud.cli.connect import Api, patiently
 from threatcloud.cli.failures import CommandFailed, ExitCode
-from threatcloud.cli.output import Out, opened
+from threatcloud.cli.output import Out, note, opened
+from threatcloud.formats.cells import neutral
+from threatcloud.formats.feeds import NAMES
 
 if TYPE_CHECKING:
     import httpx
@@ -35,11 +37,15 @@ _COLUMNS: Final = (
     "tags",
     "id",
 )
-#: What a spreadsheet takes for a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+_NOTES: Final = {
+    "X-Feed-Truncated": "{} entries are missing: whoever reads this format takes no more",
+    "X-Feed-Left-Out": "left out, because the format cannot say it: {}",
+}
 
 Items = AsyncIterator[list[dict[str, Any]]]
-Format = Annotated[str, typer.Option("--format", help="One of those the server knows.")]
+Format = Annotated[str, typer.Option("--format", help=f"{', '.join(NAMES)}.")]
+Top = Annotated[int | None, typer.Option(help="Only so many, the worst.")]
 MaxReputation = Annotated[int | None, typer.Option(help="The highest reputation included; 30 if not said.")]
 Category = Annotated[str | None, typer.Option(help="Only this category.")]
 Hosts = Annotated[bool, typer.Option("--hosts", help="Leave networks out.")]
@@ -105,7 +111,7 @@ def _csv_cell(item: dict[str, Any], name: str) -> object:
     value = item["metadata"].get(name) if name in ("country", "asn") else item[name]
     if isinstance(value, list):
         value = ";".join(map(str, value))
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return neutral(value) if isinstance(value, str) else value
 
 
 _WRITERS: Final[dict[str, Callable[[Items, BinaryIO], Any]]] = {
@@ -119,7 +125,7 @@ _WRITERS: Final[dict[str, Callable[[Items, BinaryIO], Any]]] = {
     app,
     "ip-blocklist",
     "threat-cloud export ip-blocklist --out /etc/firewall/blocklist.txt",
-    "threat-cloud export ip-blocklist --max-reputation 20 --hosts",
+    "threat-cloud export ip-blocklist --max-reputation 20 --hosts --format csv",
     publishes=True,
 )
 async def ip_blocklist(
@@ -127,11 +133,12 @@ async def ip_blocklist(
     max_reputation: MaxReputation = None,
     category: Category = None,
     hosts: Hosts = False,
+    top: Top = None,
     format_: Format = "plain",
     out: Out = None,
 ) -> None:
     """Export the addresses and networks to block."""
-    query = {"maxReputation": max_reputation, "category": category, "hosts": hosts or None, "format": format_}
+    query = {**_selection(max_reputation, category, top, format_), "hosts": hosts or None}
     await _export_list(api, "/api/feeds/ip-blocklist", query, out)
 
 
@@ -139,18 +146,49 @@ async def ip_blocklist(
     app,
     "domain-blocklist",
     "threat-cloud export domain-blocklist --category phishing",
+    "threat-cloud export domain-blocklist --format hosts --out hosts.txt",
     publishes=True,
 )
 async def domain_blocklist(
     api: Api,
     max_reputation: MaxReputation = None,
     category: Category = None,
+    top: Top = None,
     format_: Format = "plain",
     out: Out = None,
 ) -> None:
     """Export the domains to block."""
-    query = {"maxReputation": max_reputation, "category": category, "format": format_}
-    await _export_list(api, "/api/feeds/domain-blocklist", query, out)
+    await _export_list(api, "/api/feeds/domain-blocklist", _selection(max_reputation, category, top, format_), out)
+
+
+@api_command(app, "url-blocklist", "threat-cloud export url-blocklist --format ndjson", publishes=True)
+async def url_blocklist(
+    api: Api,
+    max_reputation: MaxReputation = None,
+    category: Category = None,
+    top: Top = None,
+    format_: Format = "plain",
+    out: Out = None,
+) -> None:
+    """Export the URLs to block."""
+    await _export_list(api, "/api/feeds/url-blocklist", _selection(max_reputation, category, top, format_), out)
+
+
+@api_command(app, "hash-blocklist", "threat-cloud export hash-blocklist --category malware", publishes=True)
+async def hash_blocklist(
+    api: Api,
+    max_reputation: MaxReputation = None,
+    category: Category = None,
+    top: Top = None,
+    format_: Format = "plain",
+    out: Out = None,
+) -> None:
+    """Export the file hashes to block."""
+    await _export_list(api, "/api/feeds/hash-blocklist", _selection(max_reputation, category, top, format_), out)
+
+
+def _selection(max_reputation: int | None, category: str | None, top: int | None, format_: str) -> dict[str, object]:
+    return {"maxReputation": max_reputation, "category": category, "top": top, "format": format_}
 
 
 async def _export_list(api: Api, path: str, query: Mapping[str, object], out: Path | None) -> None:
@@ -160,3 +198,6 @@ async def _export_list(api: Api, path: str, query: Mapping[str, object], out: Pa
     reply = await patiently(send)
     with opened(out) as file:
         file.write(reply.content)
+    for name, words in _NOTES.items():
+        if name in reply.headers:
+            note(words.format(reply.headers[name]))

@@ -25,6 +25,16 @@ class FeedList(NamedTuple):
         return self == FeedList(self.type)
 
 
+class FeedEntry(NamedTuple):
+    """A value of a list, and what is said of it. Times are UTC milliseconds."""
+
+    value: str
+    reputation: int
+    category: str | None
+    first_seen: int
+    last_seen: int
+
+
 class Wording(NamedTuple):
     """How a plain list speaks of itself."""
 
@@ -36,11 +46,15 @@ WORDING: Final = {
     IndicatorType.IP: Wording("IP", "IPs"),
     IndicatorType.DOMAIN: Wording("Domain", "domains"),
     IndicatorType.HASH: Wording("Hash", "hashes"),
+    IndicatorType.URL: Wording("URL", "URLs"),
 }
 
 
+PLAIN_HEADER_LINES: Final = 3
+
+
 def plain_header(kind: IndicatorType, generated_at: int, entries: int) -> bytes:
-    """The three comment lines a plain list begins with."""
+    """The ``PLAIN_HEADER_LINES`` comment lines a plain list begins with."""
     return _plain(kind, f"# Generated: {iso(generated_at)}", f"# Total: {entries} {WORDING[kind].unit}")
 
 

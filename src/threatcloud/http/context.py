@@ -21,6 +21,7 @@ from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.publishing import Publisher
+from threatcloud.services.rendering import Renderer
 from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.rules import Rules
@@ -48,6 +49,7 @@ class Services:
     analytics: Analytics
     charts: Charts
     publisher: Publisher
+    renderer: Renderer
     feeds: IndicatorFeed
     holding: Holding
     agents: Agents

@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import structlog
@@ -58,6 +59,9 @@ class Published(NamedTuple):
     fingerprint: str
     digest: str
     bodies: dict[str, bytes]
+    #: Entries that a limit of the format cut off, and values that it cannot say, by reason.
+    truncated: int = 0
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @property
     def size(self) -> int:
@@ -107,7 +111,7 @@ class Publisher:
         """The list as it stands now, rendered first where nobody has asked for it since it changed."""
         await self.start()
         known = self._default.get(wanted) or self._other.get(wanted)
-        if known is not None and (wanted.is_default or wanted not in self._stale):
+        if known is not None and wanted not in self._stale:
             return known
         async with self._building.setdefault(wanted, asyncio.Lock()):
             known = self._other.get(wanted)
@@ -206,6 +210,11 @@ class Publisher:
     def figures(self) -> dict[str, Published]:
         """The default lists by name, for metrics."""
         return {_name(wanted): published for wanted, published in self._default.items()}
+
+    async def version(self) -> str:
+        """The version of the newest release, empty before the first."""
+        await self.start()
+        return self._release.version if self._release else ""
 
     @property
     def release(self) -> Release | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from threatcloud.domain.feed import FeedEntry
 from threatcloud.domain.holding import HELD_TYPES
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState, Status
@@ -126,23 +127,7 @@ def render_list(
     The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody. Read by the
     index they are in order as they come; to ask for the order costs a quarter more.
     """
-    extra, more = "", []
-    if category is not None:
-        extra += " AND category = ?"
-        more.append(category)
-    if hosts_only:
-        extra += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
-    shared = f"indicator INDEXED BY indicator_shared WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"
-    source = shared
-    params: list[object] = [kind.code, max_reputation, *more]
-    if fading.any_of(db, kind):
-        source = (
-            f"(SELECT value, pk, reputation FROM {shared} "
-            "UNION ALL SELECT i.value, i.pk, f.reputation FROM fading f JOIN indicator i ON i.pk = f.indicator "
-            f"WHERE f.type = ? AND f.reputation <= ? AND NOT (i.shared = 1 AND i.reputation <= ?){extra} "
-            "ORDER BY reputation, pk) AS shown"
-        )
-        params += [kind.code, max_reputation, max_reputation, *more]
+    source, params = _members(db, kind, max_reputation, category, hosts_only)
     row = db.row(
         f"SELECT CAST(group_concat(value, char(10)) AS BLOB), count(*), sum(pk), {_SCATTERED} FROM {source}",
         params,
@@ -150,6 +135,41 @@ def render_list(
     assert row is not None
     lines, entries, total, scattered = row
     return ListBody(lines + b"\n" if entries else b"", entries, f"{entries}-{total or 0}-{scattered or 0}")
+
+
+def list_entries(
+    db: Connection, kind: IndicatorType, max_reputation: int, category: str | None, hosts_only: bool
+) -> list[FeedEntry]:
+    """What `render_list` would list, each with what is said of it."""
+    source, params = _members(db, kind, max_reputation, category, hosts_only)
+    rows = db.rows(
+        f"SELECT value, reputation, category, first_seen, last_seen FROM {source} ORDER BY reputation, pk", params
+    )
+    return [FeedEntry(*row) for row in rows]
+
+
+def _members(
+    db: Connection, kind: IndicatorType, max_reputation: int, category: str | None, hosts_only: bool
+) -> tuple[str, list[object]]:
+    """What a list is to be read from, in its order, and the parameters of that."""
+    extra, more = "", []
+    if category is not None:
+        extra += " AND category = ?"
+        more.append(category)
+    if hosts_only:
+        extra += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
+    shared = f"indicator INDEXED BY indicator_shared WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"
+    params: list[object] = [kind.code, max_reputation, *more]
+    if not fading.any_of(db, kind):
+        return shared, params
+    source = (
+        f"(SELECT value, pk, reputation, category, first_seen, last_seen FROM {shared} UNION ALL "
+        "SELECT i.value, i.pk, f.reputation, i.category, i.first_seen, i.last_seen "
+        "FROM fading f JOIN indicator i ON i.pk = f.indicator "
+        f"WHERE f.type = ? AND f.reputation <= ? AND NOT (i.shared = 1 AND i.reputation <= ?){extra} "
+        "ORDER BY reputation, pk) AS shown"
+    )
+    return source, [*params, kind.code, max_reputation, max_reputation, *more]
 
 
 def shared_page(

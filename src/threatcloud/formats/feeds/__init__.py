@@ -1,0 +1,28 @@
+"""Formats that lists are published in, one module each; a new one is a module and a line in `FORMATS`."""
+
+from typing import Final
+
+from threatcloud.domain.errors import invalid
+from threatcloud.formats.feeds import csv_table, hosts, json_document, ndjson, plain
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Rendering, Snapshot, render
+
+__all__ = ["FORMATS", "LISTED_KINDS", "NAMES", "PLAIN", "Format", "Rendering", "Snapshot", "find_format", "render"]
+
+FORMATS: Final = (
+    plain.FORMAT,
+    csv_table.FORMAT,
+    json_document.FORMAT,
+    ndjson.FORMAT,
+    hosts.FORMAT,
+)
+PLAIN: Final = plain.FORMAT
+NAMES: Final = tuple(known.name for known in FORMATS)
+_BY_WORD: Final = {word: known for known in FORMATS for word in (known.extension, known.name)}
+
+
+def find_format(word: str) -> Format:
+    """The format of that name or extension; InvalidInput with the names there are, for another."""
+    known = _BY_WORD.get(word)
+    if known is None:
+        raise invalid("format", f"must be one of {', '.join(NAMES)}")
+    return known

@@ -1,0 +1,129 @@
+"""What a feed format is: what it can say, and a pure function from a published list to its text.
+
+Whatever a value may be, a format is only given what is its own canonical form, in printable ASCII and no longer than a
+value may be: so no value can end a line, a quotation or a comment. What else a syntax cannot say, its format refuses.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from threatcloud.domain.canonical import MAX_VALUE_BYTES
+from threatcloud.domain.canonical.ids import plain_hash
+from threatcloud.domain.canonical.ip import plain_ipv4
+from threatcloud.domain.canonical.name import plain_name
+from threatcloud.domain.errors import invalid
+from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, canonical
+
+TEXT: Final = "text/plain; charset=utf-8"
+MALFORMED: Final = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A published list: its values, worst first. ``entries`` says more of each, for formats that are detailed."""
+
+    kind: IndicatorType
+    generated_at: int
+    values: Sequence[str]
+    entries: Sequence[FeedEntry] = ()
+
+    @property
+    def name(self) -> str:
+        """What the list is called: ``ip-blocklist``."""
+        return f"{self.kind}-blocklist"
+
+    def only(self, keep: Callable[[str], object]) -> "Snapshot":
+        """The list of the values to keep."""
+        values = [value for value in self.values if keep(value)]
+        if len(values) == len(self.values):
+            return self
+        return replace(self, values=values, entries=[entry for entry in self.entries if keep(entry.value)])
+
+    def first(self, count: int) -> "Snapshot":
+        """The list of the worst."""
+        return replace(self, values=self.values[:count], entries=self.entries[:count])
+
+
+class Refusal(NamedTuple):
+    """What a format leaves out: in words, and the values it is about."""
+
+    reason: str
+    refuses: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Format:
+    """A format. ``write`` gives the text of a list of one of the ``kinds``.
+
+    ``is_detailed``: it needs ``entries``. ``refusals`` say what it leaves out, ``limits`` how many entries whoever
+    reads it takes, by type.
+    """
+
+    name: str
+    extension: str
+    description: str
+    media: str = TEXT
+    kinds: Collection[IndicatorType]
+    write: Callable[[Snapshot], bytes]
+    is_detailed: bool = False
+    refusals: tuple[Refusal, ...] = ()
+    limits: Mapping[IndicatorType, int] = field(default_factory=dict)
+
+
+class Rendering(NamedTuple):
+    """The text of a list, how many entries are in it, how many a limit cut off, and what was left out by reason."""
+
+    body: bytes
+    entries: int
+    truncated: int
+    left_out: dict[str, int]
+
+
+def render(format_: Format, snapshot: Snapshot) -> Rendering:
+    """The list in a format; InvalidInput when it cannot say values of that type."""
+    if snapshot.kind not in format_.kinds:
+        can = " and ".join(f"{kind}-blocklist" for kind in format_.kinds)
+        raise invalid("format", f"{format_.name} cannot say what is in {snapshot.name}; it is for {can}")
+    left_out: dict[str, int] = {}
+    said = snapshot.only(_IS_WELL_FORMED[snapshot.kind])
+    _count(left_out, MALFORMED, len(snapshot.values) - len(said.values))
+    for reason, refuses in format_.refusals:
+        before = len(said.values)
+        said = said.only(lambda value, refuses=refuses: not refuses(value))  # type: ignore[misc]
+        _count(left_out, reason, before - len(said.values))
+    shown = said.first(format_.limits.get(snapshot.kind, len(said.values)))
+    truncated = len(said.values) - len(shown.values)
+    return Rendering(format_.write(shown), len(shown.values), truncated, left_out)
+
+
+def _count(left_out: dict[str, int], reason: str, count: int) -> None:
+    if count:
+        left_out[reason] = count
+
+
+def lines(values: Sequence[str], before: str = "", after: str = "") -> bytes:
+    """A line for each value, between two texts that are the same in all."""
+    return (before + f"{after}\n{before}".join(values) + f"{after}\n").encode() if values else b""
+
+
+def _is_ip(value: str) -> bool:
+    if plain_ipv4(value) == value:
+        return True
+    try:
+        return canonical(IndicatorType.IP, value).value == value
+    except InvalidIndicator:
+        return False
+
+
+_is_url: Final = re.compile(rf"(?=.{{1,{MAX_VALUE_BYTES}}}\Z)[a-z][a-z0-9+.-]*:[!-~]+").fullmatch
+_IS_WELL_FORMED: Final[dict[IndicatorType, Callable[[str], object]]] = {
+    IndicatorType.IP: _is_ip,
+    IndicatorType.DOMAIN: lambda value: plain_name(value) == value,
+    IndicatorType.HASH: lambda value: plain_hash(value) == value,
+    IndicatorType.URL: _is_url,
+}
+#: The types there are lists of.
+LISTED_KINDS: Final = tuple(_IS_WELL_FORMED)

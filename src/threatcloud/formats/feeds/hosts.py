@@ -1,0 +1,22 @@
+"""A hosts file: each name has an address that leads nowhere. It speaks of the names alone, not of those below them."""
+
+from typing import Final
+
+from threatcloud.domain.feed import plain_header
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.feeds.format import Format, Snapshot, lines
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """``0.0.0.0 name`` for each."""
+    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
+    return header + lines(snapshot.values, "0.0.0.0 ")
+
+
+FORMAT: Final = Format(
+    name="hosts",
+    extension="hosts",
+    description="a hosts file: names at `0.0.0.0`, those below them not",
+    kinds=(IndicatorType.DOMAIN,),
+    write=write,
+)
