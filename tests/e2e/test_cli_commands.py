@@ -214,7 +214,7 @@ def test_exports_are_what_the_server_publishes(place: Place) -> None:
     assert len([json.loads(line) for line in remote.splitlines()]) == 300
     place.call("export", "iocs", "--format", "json", "--type", "domain", "--out", "all.json")
     assert [item["value"] for item in json.loads((place.folder / "all.json").read_text())] == ["bad-place.com"]
-    assert b"one of plain" in place.call("export", "ip-blocklist", "--format", "poetry", code=2).stderr
+    assert b"one of plain, csv" in place.call("export", "ip-blocklist", "--format", "poetry", code=2).stderr
     assert b"wants one of ndjson" in place.call("export", "iocs", "--format", "poetry", code=2).stderr
 
 

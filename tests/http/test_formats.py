@@ -57,7 +57,7 @@ def test_a_name_that_is_no_list_is_not_found(api: Api) -> None:
         refused(api.get(f"/api/feeds/{name}"), 404, "not_found")
 
 
-def test_an_extension_and_a_format_are_one_too_many(api: Api) -> None:
+def test_no_format_goes_beside_an_extension(api: Api) -> None:
     assert bad_fields(api.get("/api/feeds/ip-blocklist.csv?format=json")) == ["format"]
 
 

@@ -21,7 +21,7 @@ from threatcloud.services.rendering import Shape
 _KINDS: Final = {f"{kind.value}-blocklist": kind for kind in LISTED_KINDS}
 
 
-class ListQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class FileQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """What a blocklist selects. ``minReputation`` is, despite its name, the highest reputation included."""
 
     min_reputation: (
@@ -30,31 +30,36 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     max_reputation: Annotated[int, Meta(ge=0, le=100, description="the same by its right name")] | None = None
     category: CategoryWord | None = None
     hosts: Annotated[bool, Meta(description="leave networks out")] = False
-    format: Annotated[str, Meta(max_length=64, extra_json_schema={"enum": list(NAMES)})] | None = None
     top: Annotated[int, Meta(ge=1, description="only so many, the worst")] | None = None
     since: Annotated[str, Meta(max_length=64, description="a version (X-Feed-Version): only what changed")] | None = (
         None
     )
 
 
+class ListQuery(FileQuery):
+    """The same, and in which format."""
+
+    format: Annotated[str, Meta(max_length=64, extra_json_schema={"enum": list(NAMES)})] = PLAIN.name
+
+
 async def ip_blocklist(call: Call) -> Answer:
     """Addresses and networks."""
-    return await _blocklist(call, IndicatorType.IP, PLAIN.name)
+    return await _blocklist(call, IndicatorType.IP, call.query.format)
 
 
 async def domain_blocklist(call: Call) -> Answer:
     """Domain names."""
-    return await _blocklist(call, IndicatorType.DOMAIN, PLAIN.name)
+    return await _blocklist(call, IndicatorType.DOMAIN, call.query.format)
 
 
 async def url_blocklist(call: Call) -> Answer:
     """URLs."""
-    return await _blocklist(call, IndicatorType.URL, PLAIN.name)
+    return await _blocklist(call, IndicatorType.URL, call.query.format)
 
 
 async def hash_blocklist(call: Call) -> Answer:
     """File hashes."""
-    return await _blocklist(call, IndicatorType.HASH, PLAIN.name)
+    return await _blocklist(call, IndicatorType.HASH, call.query.format)
 
 
 async def blocklist_file(call: Call) -> Answer:
@@ -63,14 +68,12 @@ async def blocklist_file(call: Call) -> Answer:
     kind = _KINDS.get(name)
     if kind is None:
         raise NotFound(f"there is no such feed; there are {', '.join(_KINDS)}, each with .EXTENSION for a format")
-    if call.query.format is not None:
-        raise invalid("format", "is named by the extension already")
     return await _blocklist(call, kind, extension)
 
 
 async def _blocklist(call: Call, kind: IndicatorType, word: str) -> Answer:
-    query: ListQuery = call.query
-    shape = Shape(find_format(word if query.format is None else query.format), query.top)
+    query: FileQuery = call.query
+    shape = Shape(find_format(word), query.top)
     if query.min_reputation is not None and query.max_reputation is not None:
         reason = "means the same as maxReputation; give one of them"
         raise InvalidInput(f"minReputation {reason}", [Problem("minReputation", reason)])
@@ -99,7 +102,11 @@ _FORMAT_NOTE: Final = (
 
 
 def _list_endpoint(
-    path: str, summary: str, handler: object, params: Mapping[str, str] = MappingProxyType({})
+    path: str,
+    summary: str,
+    handler: object,
+    query: type[FileQuery] = ListQuery,
+    params: Mapping[str, str] = MappingProxyType({}),
 ) -> Endpoint:
     return Endpoint(
         method="GET",
@@ -111,7 +118,7 @@ def _list_endpoint(
         access=Access.FEEDS,
         rate=RateClass.FEED,
         handler=handler,  # type: ignore[arg-type]
-        query=ListQuery,
+        query=query,
         media=TEXT,
         tag="Feeds",
         also={304: "unchanged"},
@@ -129,6 +136,7 @@ ENDPOINTS: Final = (
         "/api/feeds/{name}",
         "A list in the format that its extension names",
         blocklist_file,
+        FileQuery,
         {"name": "the list, a dot, and a format or its extension: `ip-blocklist.csv`"},
     ),
 )
