@@ -89,6 +89,18 @@ def test_top_keeps_the_worst(api: Api, listed: list[str]) -> None:
     assert bad_fields(api.get("/api/feeds/ip-blocklist?top=0")) == ["top"]
 
 
+def test_aggregate_joins_networks_without_one_address_more(api: Api) -> None:
+    api.report(*(item(f"91.242.9.{number}") for number in (4, 5, 6, 7, 9)))
+    assert within(10, lambda: "91.242.9.9" in api.blocked())
+
+    joined = api.blocked(aggregate="true")
+
+    assert {"91.242.9.4/30", "91.242.9.9"} <= set(joined)
+    assert len(joined) == len(api.blocked()) - 3
+    assert bad_fields(api.get("/api/feeds/domain-blocklist?aggregate=true")) == ["aggregate"]
+    assert bad_fields(api.get("/api/feeds/ip-blocklist.csv?aggregate=true")) == ["aggregate"]
+
+
 def test_a_selection_goes_with_every_format(api: Api, listed: list[str]) -> None:
     assert ok(api.get("/api/feeds/ip-blocklist.json?category=scanner"))["entries"] == []
     assert ok(api.get("/api/feeds/ip-blocklist.json?category=c2"))["total"] == len(listed)

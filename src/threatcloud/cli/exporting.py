@@ -45,6 +45,9 @@ _NOTES: Final = {
 
 Items = AsyncIterator[list[dict[str, Any]]]
 Format = Annotated[str, typer.Option("--format", help=f"{', '.join(NAMES)}.")]
+Aggregate = Annotated[
+    bool, typer.Option("--aggregate", help="The fewest networks that hold exactly the same addresses.")
+]
 Top = Annotated[int | None, typer.Option(help="Only so many, the worst.")]
 MaxReputation = Annotated[int | None, typer.Option(help="The highest reputation included; 30 if not said.")]
 Category = Annotated[str | None, typer.Option(help="Only this category.")]
@@ -126,6 +129,7 @@ _WRITERS: Final[dict[str, Callable[[Items, BinaryIO], Any]]] = {
     "ip-blocklist",
     "threat-cloud export ip-blocklist --out /etc/firewall/blocklist.txt",
     "threat-cloud export ip-blocklist --max-reputation 20 --hosts --format csv",
+    "threat-cloud export ip-blocklist --format nftables | nft -f -",
     publishes=True,
 )
 async def ip_blocklist(
@@ -134,11 +138,13 @@ async def ip_blocklist(
     category: Category = None,
     hosts: Hosts = False,
     top: Top = None,
+    aggregate: Aggregate = False,
     format_: Format = "plain",
     out: Out = None,
 ) -> None:
     """Export the addresses and networks to block."""
-    query = {**_selection(max_reputation, category, top, format_), "hosts": hosts or None}
+    only = {"hosts": hosts or None, "aggregate": aggregate or None}
+    query = {**_selection(max_reputation, category, top, format_), **only}
     await _export_list(api, "/api/feeds/ip-blocklist", query, out)
 
 

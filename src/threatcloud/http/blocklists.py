@@ -31,6 +31,7 @@ class FileQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     category: CategoryWord | None = None
     hosts: Annotated[bool, Meta(description="leave networks out")] = False
     top: Annotated[int, Meta(ge=1, description="only so many, the worst")] | None = None
+    aggregate: Annotated[bool, Meta(description="the fewest networks that hold exactly the same addresses")] = False
     since: Annotated[str, Meta(max_length=64, description="a version (X-Feed-Version): only what changed")] | None = (
         None
     )
@@ -73,7 +74,7 @@ async def blocklist_file(call: Call) -> Answer:
 
 async def _blocklist(call: Call, kind: IndicatorType, word: str) -> Answer:
     query: FileQuery = call.query
-    shape = Shape(find_format(word), query.top)
+    shape = Shape(find_format(word), query.top, query.aggregate)
     if query.min_reputation is not None and query.max_reputation is not None:
         reason = "means the same as maxReputation; give one of them"
         raise InvalidInput(f"minReputation {reason}", [Problem("minReputation", reason)])

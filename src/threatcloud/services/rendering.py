@@ -15,10 +15,11 @@ DETAILS_AGE_MS: Final = 5 * MINUTE_MS
 
 
 class Shape(NamedTuple):
-    """What is made of a list: in which format, and only its ``top`` worst entries."""
+    """What is made of a list: in which format, only its ``top`` worst entries, and networks joined (``aggregate``)."""
 
     format: Format = PLAIN
     top: int | None = None
+    aggregate: bool = False
 
 
 class Renderer:
@@ -56,6 +57,6 @@ def _snapshot(wanted: FeedList, published: Published) -> Snapshot:
 
 def _rendered(snapshot: Snapshot, shape: Shape, at: int) -> Published:
     shown = snapshot if shape.top is None else snapshot.first(shape.top)
-    body, entries, truncated, left_out = render(shape.format, shown)
+    body, entries, truncated, left_out = render(shape.format, shown, aggregate=shape.aggregate)
     made = publish(body, entries, "", at)
     return made._replace(truncated=truncated, left_out=left_out)

@@ -3,7 +3,21 @@
 from typing import Final
 
 from threatcloud.domain.errors import invalid
-from threatcloud.formats.feeds import csv_table, hosts, json_document, ndjson, plain
+from threatcloud.formats.feeds import (
+    adguard,
+    csv_table,
+    dnsmasq,
+    hosts,
+    ipset,
+    iptables,
+    json_document,
+    ndjson,
+    nftables,
+    pihole,
+    plain,
+    rpz,
+    unbound,
+)
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Rendering, Snapshot, render
 
 __all__ = ["FORMATS", "LISTED_KINDS", "NAMES", "PLAIN", "Format", "Rendering", "Snapshot", "find_format", "render"]
@@ -14,6 +28,15 @@ FORMATS: Final = (
     json_document.FORMAT,
     ndjson.FORMAT,
     hosts.FORMAT,
+    dnsmasq.FORMAT,
+    unbound.FORMAT,
+    rpz.FORMAT,
+    adguard.FORMAT,
+    pihole.FORMAT,
+    ipset.FORMAT,
+    nftables.FORMAT,
+    iptables.FORMAT,
+    iptables.FORMAT_V6,
 )
 PLAIN: Final = plain.FORMAT
 NAMES: Final = tuple(known.name for known in FORMATS)

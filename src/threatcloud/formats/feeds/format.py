@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from threatcloud.domain.aggregation import aggregated
 from threatcloud.domain.canonical import MAX_VALUE_BYTES
 from threatcloud.domain.canonical.ids import plain_hash
 from threatcloud.domain.canonical.ip import plain_ipv4
@@ -82,11 +83,16 @@ class Rendering(NamedTuple):
     left_out: dict[str, int]
 
 
-def render(format_: Format, snapshot: Snapshot) -> Rendering:
-    """The list in a format; InvalidInput when it cannot say values of that type."""
+def render(format_: Format, snapshot: Snapshot, *, aggregate: bool = False) -> Rendering:
+    """The list in a format; InvalidInput when it cannot say values of that type.
+
+    ``aggregate``: addresses and networks are joined to the fewest networks that hold exactly the same.
+    """
     if snapshot.kind not in format_.kinds:
         can = " and ".join(f"{kind}-blocklist" for kind in format_.kinds)
         raise invalid("format", f"{format_.name} cannot say what is in {snapshot.name}; it is for {can}")
+    if aggregate and (snapshot.kind is not IndicatorType.IP or format_.is_detailed):
+        raise invalid("aggregate", "goes with addresses, in a format that says nothing else of them")
     left_out: dict[str, int] = {}
     said = snapshot.only(_IS_WELL_FORMED[snapshot.kind])
     _count(left_out, MALFORMED, len(snapshot.values) - len(said.values))
@@ -94,6 +100,8 @@ def render(format_: Format, snapshot: Snapshot) -> Rendering:
         before = len(said.values)
         said = said.only(lambda value, refuses=refuses: not refuses(value))  # type: ignore[misc]
         _count(left_out, reason, before - len(said.values))
+    if aggregate:
+        said = replace(said, values=aggregated(said.values))
     shown = said.first(format_.limits.get(snapshot.kind, len(said.values)))
     truncated = len(said.values) - len(shown.values)
     return Rendering(format_.write(shown), len(shown.values), truncated, left_out)

@@ -1,0 +1,22 @@
+"""Filter rules of AdGuard, AdGuard Home and uBlock Origin: the name and every name below it."""
+
+from typing import Final
+
+from threatcloud.domain.feed import plain_header
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.feeds.format import Format, Snapshot, lines
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """``||name^`` for each."""
+    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)).replace(b"#", b"!")
+    return header + lines(snapshot.values, "||", "^")
+
+
+FORMAT: Final = Format(
+    name="adguard",
+    extension="adguard",
+    description="filter rules of AdGuard, AdGuard Home and uBlock Origin: the names and those below them",
+    kinds=(IndicatorType.DOMAIN,),
+    write=write,
+)

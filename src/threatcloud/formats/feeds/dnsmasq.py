@@ -1,0 +1,22 @@
+"""Lines for dnsmasq: the name and every name below it do not exist."""
+
+from typing import Final
+
+from threatcloud.domain.feed import plain_header
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.feeds.format import Format, Snapshot, lines
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """``local=/name/`` for each: answered from here, where nothing is known of it."""
+    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
+    return header + lines(snapshot.values, "local=/", "/")
+
+
+FORMAT: Final = Format(
+    name="dnsmasq",
+    extension="dnsmasq",
+    description="configuration of dnsmasq (`conf-file`): the names and those below them do not exist",
+    kinds=(IndicatorType.DOMAIN,),
+    write=write,
+)
