@@ -22,7 +22,7 @@ from typer.main import get_command
 from threatcloud import cli
 from threatcloud.bootstrap import open_node
 from threatcloud.config import SETTINGS, load_settings
-from threatcloud.formats.feeds import FORMATS, Format
+from threatcloud.formats.feeds import FORMATS
 from threatcloud.formats.readers import READERS
 from threatcloud.http.endpoint import Access, RateClass
 from threatcloud.http.errors import MEANING
@@ -91,17 +91,18 @@ def readers() -> str:
 def formats() -> str:
     """Every format that lists are published in."""
     rows = [
-        (f"`{item.name}`", f"`.{item.extension}`", ", ".join(item.kinds), f"`{item.media}`", _description(item))
+        (
+            f"`{item.name}`",
+            f"`.{item.extension}`",
+            ", ".join(item.kinds),
+            f"`{item.media}`",
+            item.description,
+            "; ".join(reason for reason, *_ in item.refusals),
+            ", ".join(dict.fromkeys(f"{count:,}" for count in item.limits.values())),
+        )
         for item in FORMATS
     ]
-    return _table(("name", "extension", "lists of", "content type", "what it is"), rows)
-
-
-def _description(item: Format) -> str:
-    """What a format is, what it leaves out and how many it may have."""
-    refusals = [f"left out: {reason}" for reason, _ in item.refusals]
-    limits = [f"at most {count:,} ({kind})" for kind, count in item.limits.items()]
-    return "; ".join([item.description, *refusals, *limits])
+    return _table(("name", "extension", "lists of", "content type", "what it is", "left out", "entries at most"), rows)
 
 
 def limits() -> str:

@@ -5,18 +5,29 @@ from typing import Final
 from threatcloud.domain.errors import invalid
 from threatcloud.formats.feeds import (
     adguard,
+    cisco,
     csv_table,
     dnsmasq,
+    elastic,
+    fortinet,
     hosts,
     ipset,
     iptables,
     json_document,
     ndjson,
     nftables,
+    paloalto,
+    pf_alias,
     pihole,
     plain,
     rpz,
+    snort,
+    splunk,
+    suricata_dataset,
+    suricata_iprep,
     unbound,
+    wazuh,
+    zeek,
 )
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Rendering, Snapshot, render
 
@@ -37,6 +48,20 @@ FORMATS: Final = (
     nftables.FORMAT,
     iptables.FORMAT,
     iptables.FORMAT_V6,
+    paloalto.FORMAT,
+    pf_alias.FORMAT,
+    pf_alias.FORMAT_OPNSENSE,
+    cisco.FORMAT,
+    fortinet.FORMAT,
+    suricata_iprep.FORMAT,
+    suricata_dataset.FORMAT,
+    suricata_dataset.FORMAT_SHA256,
+    suricata_dataset.FORMAT_MD5,
+    snort.FORMAT,
+    zeek.FORMAT,
+    wazuh.FORMAT,
+    splunk.FORMAT,
+    elastic.FORMAT,
 )
 PLAIN: Final = plain.FORMAT
 NAMES: Final = tuple(known.name for known in FORMATS)

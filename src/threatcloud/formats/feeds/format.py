@@ -5,8 +5,10 @@ value may be: so no value can end a line, a quotation or a comment. What else a 
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from threatcloud.domain.aggregation import aggregated
@@ -49,10 +51,11 @@ class Snapshot:
 
 
 class Refusal(NamedTuple):
-    """What a format leaves out: in words, and the values it is about."""
+    """What a format leaves out: in words, the values it is about, and of which types where not of all."""
 
     reason: str
     refuses: Callable[[str], object]
+    kinds: Collection[IndicatorType] = tuple(IndicatorType)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +63,7 @@ class Format:
     """A format. ``write`` gives the text of a list of one of the ``kinds``.
 
     ``is_detailed``: it needs ``entries``. ``refusals`` say what it leaves out, ``limits`` how many entries whoever
-    reads it takes, by type.
+    reads it takes, by type, and ``most_bytes`` how long a file may be that has a value on each line.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Format:
     is_detailed: bool = False
     refusals: tuple[Refusal, ...] = ()
     limits: Mapping[IndicatorType, int] = field(default_factory=dict)
+    most_bytes: int | None = None
 
 
 class Rendering(NamedTuple):
@@ -96,15 +100,25 @@ def render(format_: Format, snapshot: Snapshot, *, aggregate: bool = False) -> R
     left_out: dict[str, int] = {}
     said = snapshot.only(_IS_WELL_FORMED[snapshot.kind])
     _count(left_out, MALFORMED, len(snapshot.values) - len(said.values))
-    for reason, refuses in format_.refusals:
-        before = len(said.values)
-        said = said.only(lambda value, refuses=refuses: not refuses(value))  # type: ignore[misc]
-        _count(left_out, reason, before - len(said.values))
+    for reason, refuses, kinds in format_.refusals:
+        if snapshot.kind in kinds:
+            before = len(said.values)
+            said = said.only(lambda value, refuses=refuses: not refuses(value))  # type: ignore[misc]
+            _count(left_out, reason, before - len(said.values))
     if aggregate:
         said = replace(said, values=aggregated(said.values))
-    shown = said.first(format_.limits.get(snapshot.kind, len(said.values)))
+    shown = said.first(_most(format_, said))
     truncated = len(said.values) - len(shown.values)
     return Rendering(format_.write(shown), len(shown.values), truncated, left_out)
+
+
+def _most(format_: Format, snapshot: Snapshot) -> int:
+    """How many entries of a list whoever reads the format takes."""
+    most = format_.limits.get(snapshot.kind, len(snapshot.values))
+    if format_.most_bytes is None:
+        return most
+    ends = list(accumulate(len(value) + 1 for value in snapshot.values[:most]))
+    return bisect_right(ends, format_.most_bytes)
 
 
 def _count(left_out: dict[str, int], reason: str, count: int) -> None:

@@ -1,0 +1,59 @@
+"""Documents for Elasticsearch in the Elastic Common Schema, one on each line: what indicator match rules look up."""
+
+from typing import Any, Final
+
+import msgspec
+
+from threatcloud.domain.address import is_network
+from threatcloud.domain.canonical.ids import HASH_NAMES
+from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.times import iso
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal, Snapshot
+
+_ECS: Final = {"version": "8.11.0"}
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """A document for each entry."""
+    feed = {"name": f"Threat Cloud {snapshot.name}"}
+    documents = [_document(snapshot.kind, entry, feed) for entry in snapshot.entries]
+    return msgspec.json.Encoder().encode_lines(documents)
+
+
+def _document(kind: IndicatorType, entry: FeedEntry, feed: dict[str, str]) -> dict[str, Any]:
+    last_seen = iso(entry.last_seen)
+    indicator = {
+        **_observable(kind, entry.value),
+        "provider": "Threat Cloud",
+        "first_seen": iso(entry.first_seen),
+        "last_seen": last_seen,
+    }
+    if entry.category:
+        indicator["description"] = entry.category
+    event = {"kind": "enrichment", "category": ["threat"], "type": ["indicator"], "risk_score": 100 - entry.reputation}
+    return {"@timestamp": last_seen, "ecs": _ECS, "event": event, "threat": {"feed": feed, "indicator": indicator}}
+
+
+def _observable(kind: IndicatorType, value: str) -> dict[str, Any]:
+    """The type of an indicator in the schema, and its value in the field of that type."""
+    if kind is IndicatorType.IP:
+        host = value.removesuffix("/32")
+        return {"type": "ipv6-addr" if ":" in host else "ipv4-addr", "ip": host}
+    if kind is IndicatorType.DOMAIN:
+        return {"type": "domain-name", "url": {"domain": value}}
+    if kind is IndicatorType.URL:
+        return {"type": "url", "url": {"full": value, "original": value}}
+    return {"type": "file", "file": {"hash": {HASH_NAMES[len(value)].replace("-", "").lower(): value}}}
+
+
+FORMAT: Final = Format(
+    name="elastic",
+    extension="ecs",
+    description="documents in the Elastic Common Schema, one on each line",
+    media="application/x-ndjson",
+    kinds=LISTED_KINDS,
+    write=write,
+    is_detailed=True,
+    refusals=(Refusal("networks, which a field of the type ip cannot hold", is_network, (IndicatorType.IP,)),),
+)

@@ -1,0 +1,28 @@
+"""A URL table alias of pfSense and OPNsense: addresses and networks of both families, joined to the fewest."""
+
+from typing import Final
+
+from threatcloud.domain.aggregation import aggregated
+from threatcloud.domain.feed import plain_header
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.feeds.format import Format, Snapshot, lines
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """One network a line after comment lines."""
+    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
+    return header + lines(aggregated(snapshot.values))
+
+
+def _format(name: str, system: str) -> Format:
+    return Format(
+        name=name,
+        extension=name,
+        description=f"an alias of {system} of the type URL Table (IPs): the fewest networks",
+        kinds=(IndicatorType.IP,),
+        write=write,
+    )
+
+
+FORMAT: Final = _format("pfsense", "pfSense")
+FORMAT_OPNSENSE: Final = _format("opnsense", "OPNsense")

@@ -1,0 +1,35 @@
+"""A reputation file of Suricata (iprep): address, number of the category, score from 1 to 127."""
+
+from typing import Final
+
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.report import CATEGORIES
+from threatcloud.formats.feeds.format import Format, Snapshot
+
+#: The numbers of the categories file: 1 is what has none. A number never goes to another category.
+NUMBERS: Final[dict[str | None, int]] = {None: 1, **{category: number for number, category in enumerate(CATEGORIES, 2)}}
+_WORST: Final = 127
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """``address,category,score`` for each; no comment, since not every version skips one."""
+    return "".join(
+        f"{entry.value},{NUMBERS.get(entry.category, 1)},{_score(entry.reputation)}\n" for entry in snapshot.entries
+    ).encode()
+
+
+def _score(reputation: int) -> int:
+    """127 for the worst reputation, 1 for the best: 0 would be no data."""
+    return _WORST - reputation * (_WORST - 1) // 100
+
+
+FORMAT: Final = Format(
+    name="suricata-iprep",
+    extension="iprep",
+    description="a reputation file of Suricata; its categories: "
+    + ", ".join(f"{number} {category or 'none'}" for category, number in NUMBERS.items()),
+    media="text/csv; charset=utf-8",
+    kinds=(IndicatorType.IP,),
+    write=write,
+    is_detailed=True,
+)
