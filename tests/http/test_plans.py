@@ -148,9 +148,6 @@ REQUESTS: Final = (
     Allowed("SCAN source", r"^SELECT count\(\*\) FROM source$", "the names under which somebody reports"),
     # Feeds.
     Allowed("SEARCH indicator USING", r"group_concat\(value", "a list is rendered whole, once a change"),
-    Allowed(
-        "SEARCH indicator USING", r"^SELECT value, reputation, .* FROM indicator INDEXED", "the same, with details"
-    ),
     Allowed("USE TEMP", r"FROM sighting INDEXED BY sighting_by_time", "the sightings of a day"),
     Allowed(
         "SEARCH indicator USING COVERING INDEX indicator_shared",
@@ -196,12 +193,8 @@ BACKGROUND: Final = (
     Allowed("SCAN allowlist", r"WHERE unsettled IS NOT NULL LIMIT", "the entries to be settled"),
     Allowed("S", r"max\(c.seq\) FROM feed_change c .*GROUP BY 1$", "changes since the last release"),
     Allowed("USE TEMP", r"max\(c.seq\) FROM feed_change c .*GROUP BY 1$", "changes since the last release"),
-    Allowed("SEARCH f", r"group_concat\(value|^SELECT value, reputation, ", "with what fades and is still on it"),
-    Allowed(
-        "USE TEMP",
-        r"(group_concat\(value|^SELECT value, reputation, ).* UNION ALL",
-        "with what fades and is still on it",
-    ),
+    Allowed("SEARCH f", r"group_concat\(value", "with what fades and is still on it"),
+    Allowed("USE TEMP", r"group_concat\(value.* UNION ALL", "with what fades and is still on it"),
     Allowed("SCAN idempotency", r"^DELETE FROM idempotency WHERE created_at < \?$", "hourly, of a day's keys"),
     Allowed("SEARCH indicator", r"pk > \? AND pk <= \? AND next_change_at", "a slice"),
     Allowed("SCAN", r"FROM (departed|release) WHERE at < \?.* LIMIT \?$", "hourly, of what prune leaves"),

@@ -124,7 +124,7 @@ def _list_endpoint(
         tag="Feeds",
         also={304: "unchanged"},
         params=params,
-        errors=("gone", *(("not_found",) if params else ())),
+        errors=("gone", "busy", *(("not_found",) if params else ())),
     )
 
 

@@ -1,17 +1,30 @@
-"""Published lists in the formats of those who load them: rendered when first asked for, then served from memory."""
+"""Published lists in the formats of those who load them: rendered when first asked for, then served from memory.
+
+A short list takes milliseconds, in a thread. A long one would hold the interpreter, and with it every request, for
+seconds: a process of its own renders it.
+"""
 
 import asyncio
+from asyncio.subprocess import PIPE
 from typing import Final, NamedTuple
 
+import structlog
+
+from threatcloud.domain.errors import Busy
 from threatcloud.domain.feed import PLAIN_HEADER_LINES, FeedList
 from threatcloud.domain.times import MINUTE_MS
-from threatcloud.formats.feeds import PLAIN, Format, Snapshot, render
+from threatcloud.formats.feeds import PLAIN, Format, Rendering, apart, check
+from threatcloud.formats.feeds.order import Order, carry_out
 from threatcloud.services.publishing import IDENTITY, Published, Publisher, publish
 from threatcloud.storage import feeds
 from threatcloud.storage.store import Clock, Store
 
 #: Scores and times move without anybody entering or leaving a list; what is said of an entry may be this old.
 DETAILS_AGE_MS: Final = 5 * MINUTE_MS
+#: Up to here a thread is quicker than the start of a process, and is done within some ten milliseconds.
+SHORT_ENTRIES: Final = 5_000
+
+_log = structlog.get_logger("rendering")
 
 
 class Shape(NamedTuple):
@@ -23,15 +36,18 @@ class Shape(NamedTuple):
 
 
 class Renderer:
-    """Renders lists."""
+    """Renders lists; those of more than ``short_entries`` in a process of their own, one after the other."""
 
-    def __init__(self, store: Store, publisher: Publisher, clock: Clock) -> None:
+    def __init__(self, store: Store, publisher: Publisher, clock: Clock, short_entries: int = SHORT_ENTRIES) -> None:
         self._store = store
         self._publisher = publisher
         self._clock = clock
+        self._short_entries = short_entries
+        self._apart = asyncio.Lock()
 
     async def get(self, wanted: FeedList, shape: Shape) -> Published:
-        """A list as it stands now, in a shape; InvalidInput when the format cannot say values of its type."""
+        """A list as it stands now, in a shape; InvalidInput when it cannot be, Busy when its process ended early."""
+        check(shape.format, wanted.type, aggregate=shape.aggregate)
         published = await self._publisher.get(wanted)
         if shape == Shape():
             return published
@@ -41,22 +57,35 @@ class Renderer:
         return await self._publisher.shelf.get(key, lambda: self._render(wanted, published, shape, at))
 
     async def _render(self, wanted: FeedList, published: Published, shape: Shape, at: int) -> Published:
-        if shape.format.is_detailed:
-            entries = await self._store.scan(lambda db: feeds.list_entries(db, *wanted))
-            values = [entry.value for entry in entries]
-            snapshot = Snapshot(wanted.type, published.generated_at, values, entries)
-            return await asyncio.to_thread(_rendered, snapshot, shape, at)
-        return await asyncio.to_thread(lambda: _rendered(_snapshot(wanted, published), shape, at))
+        format_, top, aggregate = shape
+        order = Order(format_.name, wanted.type, published.generated_at, top, aggregate)
+        if format_.is_detailed:
+            lines, entries, _ = await self._store.scan(lambda db: feeds.render_list(db, *wanted, detailed=True))
+        else:
+            lines = published.bodies[IDENTITY].split(b"\n", PLAIN_HEADER_LINES)[-1]
+            entries = published.entries
+        if min(entries, top or entries) <= self._short_entries:
+            return await asyncio.to_thread(lambda: _published(carry_out(order, lines), at))
+        async with self._apart:
+            answer = await _answer(apart.question(order, lines))
+        return await asyncio.to_thread(lambda: _published(apart.understood(answer), at))
 
 
-def _snapshot(wanted: FeedList, published: Published) -> Snapshot:
-    """The list as its plain text has it."""
-    lines = published.bodies[IDENTITY].decode().split("\n")
-    return Snapshot(wanted.type, published.generated_at, lines[PLAIN_HEADER_LINES:-1])
+async def _answer(question: bytes) -> bytes:
+    """What a process of its own says to a question."""
+    process = await asyncio.create_subprocess_exec(*apart.COMMAND, stdin=PIPE, stdout=PIPE, start_new_session=True)
+    try:
+        answer, _ = await process.communicate(question)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        _log.error("a list was not rendered", code=process.returncode)
+        raise Busy("the list could not be rendered; try again")
+    return answer
 
 
-def _rendered(snapshot: Snapshot, shape: Shape, at: int) -> Published:
-    shown = snapshot if shape.top is None else snapshot.first(shape.top)
-    body, entries, truncated, left_out = render(shape.format, shown, aggregate=shape.aggregate)
-    made = publish(body, entries, "", at)
-    return made._replace(truncated=truncated, left_out=left_out)
+def _published(rendering: Rendering, at: int) -> Published:
+    body, entries, truncated, left_out = rendering
+    return publish(body, entries, "", at)._replace(truncated=truncated, left_out=left_out)

@@ -29,9 +29,20 @@ from threatcloud.formats.feeds import (
     wazuh,
     zeek,
 )
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Rendering, Snapshot, render
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Rendering, Snapshot, check, render
 
-__all__ = ["FORMATS", "LISTED_KINDS", "NAMES", "PLAIN", "Format", "Rendering", "Snapshot", "find_format", "render"]
+__all__ = [
+    "FORMATS",
+    "LISTED_KINDS",
+    "NAMES",
+    "PLAIN",
+    "Format",
+    "Rendering",
+    "Snapshot",
+    "check",
+    "find_format",
+    "render",
+]
 
 FORMATS: Final = (
     plain.FORMAT,

@@ -87,16 +87,21 @@ class Rendering(NamedTuple):
     left_out: dict[str, int]
 
 
+def check(format_: Format, kind: IndicatorType, *, aggregate: bool) -> None:
+    """Raises InvalidInput where a format cannot say values of a type, or not as joined networks."""
+    if kind not in format_.kinds:
+        can = " and ".join(f"{other}-blocklist" for other in format_.kinds)
+        raise invalid("format", f"{format_.name} cannot say what is in {kind}-blocklist; it is for {can}")
+    if aggregate and (kind is not IndicatorType.IP or format_.is_detailed):
+        raise invalid("aggregate", "goes with addresses, in a format that says nothing else of them")
+
+
 def render(format_: Format, snapshot: Snapshot, *, aggregate: bool = False) -> Rendering:
-    """The list in a format; InvalidInput when it cannot say values of that type.
+    """The list in a format; InvalidInput when it cannot be.
 
     ``aggregate``: addresses and networks are joined to the fewest networks that hold exactly the same.
     """
-    if snapshot.kind not in format_.kinds:
-        can = " and ".join(f"{kind}-blocklist" for kind in format_.kinds)
-        raise invalid("format", f"{format_.name} cannot say what is in {snapshot.name}; it is for {can}")
-    if aggregate and (snapshot.kind is not IndicatorType.IP or format_.is_detailed):
-        raise invalid("aggregate", "goes with addresses, in a format that says nothing else of them")
+    check(format_, snapshot.kind, aggregate=aggregate)
     left_out: dict[str, int] = {}
     said = snapshot.only(_IS_WELL_FORMED[snapshot.kind])
     _count(left_out, MALFORMED, len(snapshot.values) - len(said.values))
