@@ -214,6 +214,13 @@ def test_exports_are_what_the_server_publishes(place: Place) -> None:
     assert len([json.loads(line) for line in remote.splitlines()]) == 300
     place.call("export", "iocs", "--format", "json", "--type", "domain", "--out", "all.json")
     assert [item["value"] for item in json.loads((place.folder / "all.json").read_text())] == ["bad-place.com"]
+    rules = place.call("export", "ip-blocklist", "--format", "nftables", "--aggregate", "--top", "2").stdout.decode()
+    assert "flush set inet threat_cloud blocklist4" in rules
+    assert 1 <= sum(line.startswith("45.1.") for line in rules.splitlines()) <= 2
+    done = place.call("export", "ip-blocklist", "--format", "ip6tables", "--out", "rules.v6")
+    assert b"299 of IPv4" in done.stderr
+    assert (place.folder / "rules.v6").read_text().endswith("*filter\n:THREAT-CLOUD - [0:0]\nCOMMIT\n")
+    assert b"domain-blocklist" in place.call("export", "ip-blocklist", "--format", "hosts", code=2).stderr
     assert b"one of plain, csv" in place.call("export", "ip-blocklist", "--format", "poetry", code=2).stderr
     assert b"wants one of ndjson" in place.call("export", "iocs", "--format", "poetry", code=2).stderr
 

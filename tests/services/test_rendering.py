@@ -81,7 +81,7 @@ def test_a_process_of_its_own_renders_the_same_as_a_thread(published: System, na
     wanted, shape = FeedList(IndicatorType(kind)), Shape(find_format(name))
 
     found = published.run(apart.get(wanted, shape))
-    published.publisher.shelf.clear()
+    published.publisher.renderings.clear()
 
     again = published.run(together.get(wanted, shape))
     assert again is not found

@@ -38,6 +38,8 @@ MAX_OTHER_LISTS: Final = 24
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
 MAX_SHELVED: Final = 100
 MAX_SHELVED_BYTES: Final = 48 * 1024 * 1024
+MAX_RENDERINGS: Final = 50
+MAX_RENDERED_BYTES: Final = 96 * 1024 * 1024
 IDENTITY: Final = "identity"
 _ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     # A million addresses: 5.5 MB in 0.22 s, where the next levels take half as long again for a twentieth less.
@@ -86,6 +88,8 @@ class Publisher:
         self._is_started = False
         #: Deltas and packages: everybody who follows asks for the same few.
         self.shelf: Shelf[Published] = Shelf(MAX_SHELVED, MAX_SHELVED_BYTES)
+        #: Lists in other formats, which may be long; apart, so that they do not push out what agents ask for.
+        self.renderings: Shelf[Published] = Shelf(MAX_RENDERINGS, MAX_RENDERED_BYTES)
 
     async def start(self) -> None:
         """Takes up the saved bodies and renders what has changed since; at once when that was done before.
@@ -159,6 +163,7 @@ class Publisher:
     async def renew(self, kinds: set[IndicatorType]) -> None:
         """Renders lists of these types anew and stores every default list: of older bodies nothing is left."""
         self.shelf.clear()
+        self.renderings.clear()
         await self.refresh(kinds)
         self._unsaved |= self._default.keys()
         await self.save()

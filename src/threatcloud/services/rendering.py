@@ -52,9 +52,9 @@ class Renderer:
         if shape == Shape():
             return published
         age = self._clock() // DETAILS_AGE_MS if shape.format.is_detailed else 0
-        key = ("rendered", wanted, published.digest, shape, age)
+        key = (wanted, published.digest, shape, age)
         at = max(published.generated_at, age * DETAILS_AGE_MS)
-        return await self._publisher.shelf.get(key, lambda: self._render(wanted, published, shape, at))
+        return await self._publisher.renderings.get(key, lambda: self._render(wanted, published, shape, at))
 
     async def _render(self, wanted: FeedList, published: Published, shape: Shape, at: int) -> Published:
         format_, top, aggregate = shape
