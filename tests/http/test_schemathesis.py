@@ -197,6 +197,7 @@ _OPAQUE: Final = "only what the server gave is a cursor"
 _KNOWN: Final = "only known indicators are members of a campaign"
 _OLD: Final = "410 is what the contract says of a version that is too old for a delta"
 _ALONE: Final = "a delta is of the default list only"
+_BARE: Final = "joined networks go with formats that say nothing else of an address"
 _ONE_NAME: Final = "minReputation is the other name of maxReputation; the contract says 400 for both"
 EXCUSES: Final = (
     Excuse("search", "cursor", _OPAQUE),
@@ -216,9 +217,13 @@ EXCUSES: Final = (
     Excuse("ip_blocklist", "gone", _OLD),
     Excuse("ip_blocklist", "since", _ALONE),
     Excuse("ip_blocklist", "minReputation", _ONE_NAME),
-    Excuse("domain_blocklist", "gone", _OLD),
-    Excuse("domain_blocklist", "since", _ALONE),
-    Excuse("domain_blocklist", "minReputation", _ONE_NAME),
+    Excuse("ip_blocklist", "aggregate", _BARE),
+    *(
+        Excuse(operation, word, why)
+        for operation in ("domain_blocklist", "url_blocklist", "hash_blocklist", "blocklist_file")
+        for word, why in (("gone", _OLD), ("since", _ALONE), ("minReputation", _ONE_NAME))
+    ),
+    Excuse("blocklist_file", "aggregate", _BARE),
 )
 _EXCUSED: Final = {(excuse.operation, excuse.word) for excuse in EXCUSES}
 

@@ -90,10 +90,11 @@ class OtherBody(NamedTuple):
 class Endpoint:
     """One route. ``answer`` is the type of ``data``; ``collection`` says that it is a page of them.
 
-    ``media`` names what it answers with when that is not the JSON envelope. ``documented_body`` stands in the
-    documentation for a body whose items are decoded one by one (several: any of them); ``also`` names the shapes of
-    other good answers. ``params`` and ``headers`` describe segments and headers, ``patterns`` what some must match.
-    A body that is none and does not have ``own_key`` may be the first of ``others`` that it looks like.
+    ``media`` names what it answers with when that is not the JSON envelope, ``other_media`` what else it can be.
+    ``documented_body`` stands in the documentation for a body whose items are decoded one by one (several: any of
+    them); ``also`` names the shapes of other good answers. ``params`` and ``headers`` describe segments and headers,
+    ``patterns`` what some must match. A body that is none and does not have ``own_key`` may be the first of ``others``
+    that it looks like.
     ``from_database``: answered from the database alone and changes nothing, so by any process of the server.
     """
 
@@ -114,6 +115,7 @@ class Endpoint:
     collection: bool = False
     status: int = 200
     media: str = JSON
+    other_media: tuple[str, ...] = ()
     tag: str = ""
     errors: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)

@@ -165,8 +165,8 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     if endpoint.answer is None:
-        kind = "object" if endpoint.media.startswith(JSON) else "string"
-        return {endpoint.media.partition(";")[0]: {"schema": {"type": kind}}}
+        medias = (endpoint.media, *endpoint.other_media)
+        return {media.partition(";")[0]: {"schema": {"type": _type_of(media)}} for media in medias}
     data = _any_of([endpoint.answer, *(other.answer for other in endpoint.others)], schemas)
     if not endpoint.collection:
         return {JSON: {"schema": _enveloped(data)}}
@@ -174,6 +174,10 @@ def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     envelope["properties"]["pagination"] = schemas[repr(Pagination)]
     envelope["required"].append("pagination")
     return {JSON: {"schema": envelope}}
+
+
+def _type_of(media: str) -> str:
+    return "object" if media.startswith(JSON) else "string"
 
 
 def _any_of(shapes: Iterable[Any], schemas: dict[str, Any]) -> dict[str, Any]:
