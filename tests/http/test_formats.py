@@ -82,12 +82,17 @@ def test_urls_and_hashes_have_lists_with_deltas_too(api: Api, kind: str, value: 
     assert within(10, lambda: f"+{other}" in api.get(path, params=since).text.splitlines())
 
 
+def test_urls_are_no_networks(api: Api) -> None:
+    assert URL in api.blocked("url", hosts="true")
+
+
 def test_top_keeps_the_worst(api: Api, listed: list[str]) -> None:
     answer = api.get("/api/feeds/ip-blocklist?top=2")
 
     assert answer.text.splitlines()[2:] == ["# Total: 2 IPs", listed[-1], listed[-2]]
     assert [entry["value"] for entry in ok(api.get("/api/feeds/ip-blocklist.json?top=1"))["entries"]] == [listed[-1]]
-    assert bad_fields(api.get("/api/feeds/ip-blocklist?top=0")) == ["top"]
+    for top in (0, -1, 10**30):
+        assert bad_fields(api.get(f"/api/feeds/ip-blocklist?top={top}")) == ["top"]
 
 
 def test_aggregate_joins_networks_without_one_address_more(api: Api) -> None:

@@ -106,7 +106,8 @@ async def _blocklist(call: Call, kind: IndicatorType, word: str, aggregate: bool
         reason = "means the same as maxReputation; give one of them"
         raise InvalidInput(f"minReputation {reason}", [Problem("minReputation", reason)])
     given = query.max_reputation if query.min_reputation is None else query.min_reputation
-    wanted = FeedList(kind, BLOCK_REPUTATION if given is None else given, query.category, query.hosts)
+    hosts_only = query.hosts and kind is not IndicatorType.URL  # whose slashes are none of a network
+    wanted = FeedList(kind, BLOCK_REPUTATION if given is None else given, query.category, hosts_only)
     if query.since is not None:
         if not wanted.is_default or shape != Shape():
             raise invalid("since", "goes with the default list only, without other parameters")
