@@ -12,12 +12,12 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds import find_format, render
 
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-#: What is said of the file, by format. Twice where a list has to replace the one before.
+#: What is done with the file, by format. Twice where a list has to replace the one before.
 COMMANDS = {
     "nftables": "nft -c -f {file} && nft -f {file} && nft -f {file} && nft list table inet threat_cloud",
     "ipset": "ipset restore < {file} && ipset restore < {file} && ipset list threat-cloud-4",
-    "iptables": "iptables-restore --noflush --test {file}",
-    "ip6tables": "ip6tables-restore --noflush --test {file}",
+    "iptables": "iptables-restore -n --test {file} && iptables-restore -n {file} && iptables-restore -n {file}",
+    "ip6tables": "ip6tables-restore -n --test {file} && ip6tables-restore -n {file} && ip6tables-restore -n {file}",
     "rpz": "named-checkzone -k fail rpz.threat-cloud.example {file}",
     "unbound": "unbound-checkconf {file}",
     "dnsmasq": "dnsmasq --test --conf-file={file}",
