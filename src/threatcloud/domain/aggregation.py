@@ -1,20 +1,15 @@
 """The fewest networks that hold exactly the addresses of a list: not one address more, not one less."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
-from typing import NamedTuple
+from typing import Final
 
 from threatcloud.domain.address import WIDTHS, Network, network_value, parse_network
+from threatcloud.domain.hosts import ipv4_number
 from threatcloud.domain.publication import WIDEST_PREFIXES
 
-
-class _Span(NamedTuple):
-    """The addresses of one value, and the place of the value in its list."""
-
-    version: int
-    first: int
-    last: int
-    place: int
+#: First and last address of a value, and its place in the list. A million are made: no class for them.
+_Span = tuple[int, int, int]
+_BEYOND: Final = (1 << 129, 1 << 129, -1)
 
 
 def aggregated(values: Sequence[str]) -> list[str]:
@@ -23,36 +18,44 @@ def aggregated(values: Sequence[str]) -> list[str]:
     They are in the order of the list: each stands where the first of what it covers stood. None is wider than what a
     feed may list.
     """
-    networks = map(parse_network, values)
-    spans = sorted(_Span(net.version, net.first, net.last, place) for place, net in enumerate(networks))
-    found: list[tuple[int, str]] = []
-    for run in _runs(spans):
-        if len(run) == 1:
-            found.append((run[0].place, values[run[0].place]))
+    spans: dict[int, list[_Span]] = {4: [], 6: []}
+    for place, value in enumerate(values):
+        number = ipv4_number(value)
+        if number is None:
+            network = parse_network(value)
+            spans[network.version].append((network.first, network.last, place))
         else:
-            found += _networks_of(run)
+            spans[4].append((number, number, place))
+    found: list[tuple[int, str]] = []
+    for version, own in spans.items():
+        own.sort()
+        for run in _runs(own):
+            if len(run) == 1:
+                place = run[0][2]
+                found.append((place, values[place]))
+            else:
+                found += _networks_of(version, run)
     found.sort()
     return [value for _, value in found]
 
 
-def _runs(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
+def _runs(spans: Iterable[_Span]) -> Iterator[Sequence[_Span]]:
     """The spans, sorted, in groups without an address between them that is in none."""
     run: list[_Span] = []
-    end = -1
-    for span in spans:
-        if run and (span.first > end + 1 or span.version != run[0].version):
+    beyond = -1
+    for span in (*spans, _BEYOND):
+        first, last, _ = span
+        if first > beyond and run:
             yield run
-            run, end = [], -1
+            run = []
         run.append(span)
-        end = max(end, span.last)
-    if run:
-        yield run
+        beyond = max(beyond, last + 1)
 
 
-def _networks_of(run: list[_Span]) -> Iterator[tuple[int, str]]:
+def _networks_of(version: int, run: Sequence[_Span]) -> Iterator[tuple[int, str]]:
     """The largest networks within a run, each with the first place of what it covers."""
-    version, first, _, place = run[0]
-    end = max(map(attrgetter("last"), run))
+    first, _, place = run[0]
+    end = max(last for _, last, _ in run)
     most_bits = WIDTHS[version] - WIDEST_PREFIXES[version]
     index = 0
     while first <= end:
@@ -60,8 +63,8 @@ def _networks_of(run: list[_Span]) -> Iterator[tuple[int, str]]:
         bits = min(aligned, (end - first + 1).bit_length() - 1, most_bits)
         beyond = first + (1 << bits)
         begins = index
-        while index < len(run) and run[index].first < beyond:
+        while index < len(run) and run[index][0] < beyond:
             index += 1
-        place = min((span.place for span in run[begins:index]), default=place)
+        place = min((span[2] for span in run[begins:index]), default=place)
         yield place, network_value(Network(version, first, WIDTHS[version] - bits))
         first = beyond

@@ -26,13 +26,14 @@ class FeedList(NamedTuple):
 
 
 class FeedEntry(NamedTuple):
-    """A value of a list, and what is said of it. Times are UTC milliseconds."""
+    """A value of a list, and what is said of it. Times are ISO 8601 text as ``iso`` writes it: the database does, for
+    a million at a time."""
 
     value: str
     reputation: int
     category: str | None
-    first_seen: int
-    last_seen: int
+    first_seen: str
+    last_seen: str
 
 
 class Wording(NamedTuple):

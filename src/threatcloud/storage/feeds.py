@@ -21,7 +21,9 @@ _TYPES: Final = {kind.code: kind for kind in IndicatorType}
 _MULTIPLE: Final = "(pk * 2654435761 % 2147483647)"
 _SQUARE: Final = f"({_MULTIPLE} * {_MULTIPLE} % 2147483629)"
 _SCATTERED: Final = f"sum({_SQUARE} * {_SQUARE} % 274877906899)"
-_ENTRY: Final = " || char(9) || ".join(("value", "reputation", "coalesce(category, '')", "first_seen", "last_seen"))
+_ISO: Final = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1000.0, 'unixepoch')"
+_FIELDS: Final = ("value", "reputation", "coalesce(category, '')", _ISO.format("first_seen"), _ISO.format("last_seen"))
+_ENTRY: Final = " || char(9) || ".join(_FIELDS)
 
 
 #: Changes with what they are about, stored or removed.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from threatcloud.domain.feed import FeedEntry
 from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.times import DAY_MS, MINUTE_MS, iso
 from threatcloud.formats.feeds import FORMATS, Format, Snapshot, render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -79,7 +80,7 @@ CATEGORIES = (None, "c2", "malware", "phishing", "bruteforce")
 def snapshot(kind: IndicatorType, values: tuple[str, ...]) -> Snapshot:
     """A list of these values, the worst first."""
     entries = [
-        FeedEntry(value, index % 31, CATEGORIES[index % 5], AT - 86_400_000 * (index + 1), AT - 60_000 * index)
+        FeedEntry(value, index % 31, CATEGORIES[index % 5], iso(AT - DAY_MS * (index + 1)), iso(AT - MINUTE_MS * index))
         for index, value in enumerate(values)
     ]
     return Snapshot(kind, AT, values, entries)

@@ -11,6 +11,7 @@ from tests.formats.feeds.lists import AT, GOOD, rendered, snapshot
 from threatcloud.domain.feed import FeedEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES
+from threatcloud.domain.times import iso
 from threatcloud.formats.feeds import Rendering, Snapshot, find_format, render
 
 IP, DOMAIN, HASH, URL = IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.HASH, IndicatorType.URL
@@ -116,7 +117,7 @@ class TestSensors:
     def test_scores_and_categories_of_suricata_are_within_their_bounds(
         self, reputation: int, category: str | None
     ) -> None:
-        entry = FeedEntry("198.51.100.7", reputation, category, AT, AT)
+        entry = FeedEntry("198.51.100.7", reputation, category, iso(AT), iso(AT))
         text = render(find_format("suricata-iprep"), Snapshot(IP, AT, [entry.value], [entry])).body.decode()
 
         value, number, score = text.strip().split(",")

@@ -4,7 +4,6 @@ import csv
 import io
 from typing import Final
 
-from threatcloud.domain.times import iso
 from threatcloud.formats.cells import neutral
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
 
@@ -18,8 +17,8 @@ def write(snapshot: Snapshot) -> bytes:
     writer.writerow(_COLUMNS)
     kind = snapshot.kind.value
     writer.writerows(
-        (neutral(entry.value), kind, entry.reputation, entry.category, iso(entry.first_seen), iso(entry.last_seen))
-        for entry in snapshot.entries
+        (neutral(value), kind, reputation, category, first_seen, last_seen)
+        for value, reputation, category, first_seen, last_seen in snapshot.entries
     )
     return text.getvalue().encode()
 

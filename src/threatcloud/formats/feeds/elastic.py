@@ -8,10 +8,16 @@ from threatcloud.domain.address import is_network
 from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.feed import FeedEntry
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.domain.times import iso
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal, Snapshot
 
 _ECS: Final = {"version": "8.11.0"}
+
+
+#: By reputation: what is the same is made once.
+_EVENTS: Final = [
+    {"kind": "enrichment", "category": ["threat"], "type": ["indicator"], "risk_score": 100 - reputation}
+    for reputation in range(101)
+]
 
 
 def write(snapshot: Snapshot) -> bytes:
@@ -22,17 +28,15 @@ def write(snapshot: Snapshot) -> bytes:
 
 
 def _document(kind: IndicatorType, entry: FeedEntry, feed: dict[str, str]) -> dict[str, Any]:
-    last_seen = iso(entry.last_seen)
-    indicator = {
-        **_observable(kind, entry.value),
-        "provider": "Threat Cloud",
-        "first_seen": iso(entry.first_seen),
-        "last_seen": last_seen,
-    }
-    if entry.category:
-        indicator["description"] = entry.category
-    event = {"kind": "enrichment", "category": ["threat"], "type": ["indicator"], "risk_score": 100 - entry.reputation}
-    return {"@timestamp": last_seen, "ecs": _ECS, "event": event, "threat": {"feed": feed, "indicator": indicator}}
+    value, reputation, category, first_seen, last_seen = entry
+    indicator = _observable(kind, value)
+    indicator["provider"] = "Threat Cloud"
+    indicator["first_seen"] = first_seen
+    indicator["last_seen"] = last_seen
+    if category:
+        indicator["description"] = category
+    threat = {"feed": feed, "indicator": indicator}
+    return {"@timestamp": last_seen, "ecs": _ECS, "event": _EVENTS[reputation], "threat": threat}
 
 
 def _observable(kind: IndicatorType, value: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def items(snapshot: Snapshot) -> list[Item]:
 
 def _item(kind: IndicatorType, entry: FeedEntry) -> Item:
     value, reputation, category, first_seen, last_seen = entry
-    return Item(value, kind.value, reputation, category, iso(first_seen), iso(last_seen))
+    return Item(value, kind.value, reputation, category, first_seen, last_seen)
 
 
 def write(snapshot: Snapshot) -> bytes:

@@ -10,7 +10,7 @@ from threatcloud.formats.feeds import find_format
 from threatcloud.formats.feeds.format import Rendering, Snapshot, render
 
 #: What a line without the fields of an entry is: no value of any type.
-_BROKEN: Final = FeedEntry("", 100, None, 0, 0)
+_BROKEN: Final = FeedEntry("", 100, None, "", "")
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -38,4 +38,4 @@ def _entry(text: str) -> FeedEntry:
     if len(fields) != len(FeedEntry._fields):
         return _BROKEN
     value, reputation, category, first_seen, last_seen = fields
-    return FeedEntry(value, int(reputation), category or None, int(first_seen), int(last_seen))
+    return FeedEntry(value, int(reputation), category or None, first_seen, last_seen)

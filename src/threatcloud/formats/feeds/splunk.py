@@ -6,7 +6,6 @@ from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
-from threatcloud.domain.times import iso
 from threatcloud.formats.cells import neutral
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
 
@@ -19,7 +18,7 @@ def write(snapshot: Snapshot) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((_COLUMN.get(snapshot.kind, snapshot.kind.value), "description", "weight", "last_seen"))
     writer.writerows(
-        (neutral(entry.value), entry.category or UNCATEGORIZED, 100 - entry.reputation, iso(entry.last_seen))
+        (neutral(entry.value), entry.category or UNCATEGORIZED, 100 - entry.reputation, entry.last_seen)
         for entry in snapshot.entries
     )
     return text.getvalue().encode()
