@@ -2,15 +2,13 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import Format, Snapshot, lines
 
 
 def write(snapshot: Snapshot) -> bytes:
     """``||name^`` for each."""
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)).replace(b"#", b"!")
-    return header + lines(snapshot.values, "||", "^")
+    return snapshot.header("!") + lines(snapshot.values, "||", "^")
 
 
 FORMAT: Final = Format(

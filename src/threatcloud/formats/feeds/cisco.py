@@ -2,16 +2,10 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Snapshot, lines
+from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.feeds.plain import write
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB
-
-
-def write(snapshot: Snapshot) -> bytes:
-    """The values after comment lines."""
-    return plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)) + lines(snapshot.values)
-
 
 FORMAT: Final = Format(
     name="cisco",

@@ -2,15 +2,13 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import Format, Snapshot, lines
 
 
 def write(snapshot: Snapshot) -> bytes:
     """``local=/name/`` for each: answered from here, where nothing is known of it."""
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
-    return header + lines(snapshot.values, "local=/", "/")
+    return snapshot.header() + lines(snapshot.values, "local=/", "/")
 
 
 FORMAT: Final = Format(

@@ -17,7 +17,7 @@ from threatcloud.domain.canonical.ids import plain_hash
 from threatcloud.domain.canonical.ip import plain_ipv4
 from threatcloud.domain.canonical.name import plain_name
 from threatcloud.domain.errors import invalid
-from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.feed import FeedEntry, plain_header
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, canonical
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -37,6 +37,10 @@ class Snapshot:
     def name(self) -> str:
         """What the list is called: ``ip-blocklist``."""
         return f"{self.kind}-blocklist"
+
+    def header(self, mark: str = "#") -> bytes:
+        """Comment lines with the title, the time and the count; ``mark`` is what a comment begins with."""
+        return plain_header(self.kind, self.generated_at, len(self.values)).replace(b"#", mark.encode())
 
     def only(self, keep: Callable[[str], object]) -> "Snapshot":
         """The list of the values to keep."""

@@ -2,15 +2,13 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import Format, Snapshot, lines
 
 
 def write(snapshot: Snapshot) -> bytes:
     """``0.0.0.0 name`` for each."""
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
-    return header + lines(snapshot.values, "0.0.0.0 ")
+    return snapshot.header() + lines(snapshot.values, "0.0.0.0 ")
 
 
 FORMAT: Final = Format(

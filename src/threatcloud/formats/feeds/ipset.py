@@ -5,7 +5,6 @@ Sets of other parameters than those that exist could not be swapped, so the para
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.families import apart
 from threatcloud.formats.feeds.format import Format, Snapshot, lines
@@ -16,8 +15,7 @@ _MOST: Final = 4_194_304
 def write(snapshot: Snapshot) -> bytes:
     """The sets ``threat-cloud-4`` and ``threat-cloud-6``."""
     v4, v6 = apart(snapshot.values)
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
-    return header + _set("threat-cloud-4", "inet", v4) + _set("threat-cloud-6", "inet6", v6)
+    return snapshot.header() + _set("threat-cloud-4", "inet", v4) + _set("threat-cloud-6", "inet6", v6)
 
 
 def _set(name: str, family: str, values: list[str]) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from threatcloud.domain.aggregation import aggregated
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.families import is_v4, is_v6
 from threatcloud.formats.feeds.format import Format, Refusal, Snapshot, lines
@@ -17,7 +16,7 @@ _CHAIN: Final = "THREAT-CLOUD"
 
 def write(snapshot: Snapshot) -> bytes:
     """The chain ``THREAT-CLOUD`` of the table ``filter``, which drops what comes from the list."""
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
+    header = snapshot.header()
     rules = lines(aggregated(snapshot.values), f"-A {_CHAIN} -s ", " -j DROP")
     return header + f"*filter\n:{_CHAIN} - [0:0]\n".encode() + rules + b"COMMIT\n"
 

@@ -6,7 +6,6 @@ Intervals of a set must not overlap, so networks are joined to the fewest that h
 from typing import Final
 
 from threatcloud.domain.aggregation import aggregated
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.families import apart
 from threatcloud.formats.feeds.format import Format, Snapshot
@@ -17,7 +16,7 @@ _TABLE: Final = "inet threat_cloud"
 def write(snapshot: Snapshot) -> bytes:
     """The sets ``blocklist4`` and ``blocklist6`` of the table ``inet threat_cloud``."""
     v4, v6 = apart(aggregated(snapshot.values))
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)).decode()
+    header = snapshot.header().decode()
     text = f"{header}add table {_TABLE}\n{_set('blocklist4', 'ipv4_addr', v4)}{_set('blocklist6', 'ipv6_addr', v6)}"
     return text.encode()
 

@@ -3,15 +3,13 @@
 from typing import Final
 
 from threatcloud.domain.aggregation import aggregated
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import Format, Snapshot, lines
 
 
 def write(snapshot: Snapshot) -> bytes:
     """One network a line after comment lines."""
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
-    return header + lines(aggregated(snapshot.values))
+    return snapshot.header() + lines(aggregated(snapshot.values))
 
 
 def _format(name: str, system: str) -> Format:

@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot, lines
 
 
 def write(snapshot: Snapshot) -> bytes:
     """The title, the time and the count, then the values."""
-    return plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)) + lines(snapshot.values)
+    return snapshot.header() + lines(snapshot.values)
 
 
 FORMAT: Final = Format(

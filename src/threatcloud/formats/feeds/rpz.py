@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import SECOND_MS
 from threatcloud.formats.feeds.format import Format, Refusal, Snapshot, lines
@@ -14,7 +13,7 @@ _LONGEST: Final = 190
 def write(snapshot: Snapshot) -> bytes:
     """Names relative to the zone. Its serial is the time of the list in seconds: larger in every version."""
     serial = snapshot.generated_at // SECOND_MS & 0xFFFFFFFF
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)).replace(b"#", b";")
+    header = snapshot.header(";")
     zone = f"$TTL 300\n@ SOA localhost. root.localhost. {serial} 3600 600 604800 300\n@ NS localhost.\n"
     names = [name for value in snapshot.values for name in (value, f"*.{value}")]
     return header + zone.encode() + lines(names, after=" CNAME .")

@@ -2,15 +2,9 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Snapshot, lines
-
-
-def write(snapshot: Snapshot) -> bytes:
-    """One address or network a line after comment lines."""
-    return plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values)) + lines(snapshot.values)
-
+from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.feeds.plain import write
 
 FORMAT: Final = Format(
     name="snort",

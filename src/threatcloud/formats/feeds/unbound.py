@@ -2,15 +2,13 @@
 
 from typing import Final
 
-from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import Format, Snapshot, lines
 
 
 def write(snapshot: Snapshot) -> bytes:
     """``local-zone: "name" always_nxdomain`` for each, in a server clause of its own."""
-    header = plain_header(snapshot.kind, snapshot.generated_at, len(snapshot.values))
-    return header + b"server:\n" + lines(snapshot.values, 'local-zone: "', '" always_nxdomain')
+    return snapshot.header() + b"server:\n" + lines(snapshot.values, 'local-zone: "', '" always_nxdomain')
 
 
 FORMAT: Final = Format(
