@@ -67,7 +67,7 @@ def test_headers() -> None:
     assert plain_header(IndicatorType.DOMAIN, 0, 0) == (
         b"# Threat Cloud Domain Blocklist\n# Generated: 1970-01-01T00:00:00.000Z\n# Total: 0 domains\n"
     )
-    assert set(WORDING) == {IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.HASH}
+    assert set(WORDING) == {IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.HASH, IndicatorType.URL}
 
 
 @pytest.mark.parametrize("kind", IndicatorType)
