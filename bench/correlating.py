@@ -23,7 +23,7 @@ from threatcloud.storage.correlation import Place, keep_place, place
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.facts import last_sighting
 from threatcloud.storage.names import Names
-from threatcloud.storage.writer import open_store
+from threatcloud.storage.opening import open_store
 
 NEW = 10_000
 _SIGHTINGS = 500_000

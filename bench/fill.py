@@ -36,8 +36,8 @@ from threatcloud.services.recording import Listed, Prepared, record_listings, re
 from threatcloud.services.screening import Screened, Screener
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.names import Names
+from threatcloud.storage.opening import open_store
 from threatcloud.storage.store import Store
-from threatcloud.storage.writer import open_store
 
 SOURCE = "feed:bench"
 #: Of a store's size, such a part of each other kind is added, so that charts by type and correlation have work.

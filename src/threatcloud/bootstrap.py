@@ -56,8 +56,9 @@ from threatcloud.storage.board import BOARD_BYTES, board_in
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.memory import Memory, own_memory, shared_memory
 from threatcloud.storage.names import Names
+from threatcloud.storage.opening import open_store
+from threatcloud.storage.sqlite_store import ReadingStore
 from threatcloud.storage.store import Store
-from threatcloud.storage.writer import open_store
 
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3600.0
@@ -160,7 +161,7 @@ async def open_reader(settings: Settings, memory: Memory, started_s: float) -> R
     secret = load_secret(settings.secret_path)
     parts = parts_of(memory)
     names = Names(parts.networks)
-    store = Store(settings.db_path, parts.board, read_only=True, on_begin=names.follow)
+    store = ReadingStore(settings.db_path, parts.board, read_only=True, on_begin=names.follow)
     ring = KeyRing(secret, settings.api_keys)
     screener = LateScreener(settings)
     assert screener.attack is not None  # loaded before anybody waits for it

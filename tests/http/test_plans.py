@@ -173,7 +173,11 @@ REQUESTS: Final = (
         "SCAN feed_change", r"^DELETE FROM feed_change WHERE indicator = \?$", "an erasure; kept for as long as deltas"
     ),
     Allowed("SCAN campaign", r"instr\(lower\(name\), \?\)", "an erasure"),
-    Allowed("SCAN idempotency", r"^UPDATE idempotency SET answer", "an erasure; answers are kept for a day"),
+    Allowed(
+        "SCAN idempotency",
+        r"^SELECT answer, reporter, key FROM idempotency WHERE instr",
+        "an erasure; answers are kept for a day",
+    ),
     Allowed("S", r"FROM fading WHERE type = \?", "a confirmed list leaves as a whole"),
     Allowed(
         "SEARCH indicator", r"^SELECT id, type, value FROM indicator WHERE type = \? AND \(", "what a new entry covers"
@@ -189,7 +193,9 @@ BACKGROUND: Final = (
         "SEARCH indicator", r"^SELECT max\(updated_at\) FROM indicator WHERE type = \?$", "the last entry of an index"
     ),
     Allowed("S", r"^SELECT pk, name(, role)? FROM (source|reporter)\b", "names are held in memory"),
-    Allowed("SCAN network", r"^SELECT packed FROM network$", "networks are held in memory"),
+    Allowed(
+        "SCAN network", r"^SELECT packed, indicator FROM network WHERE indicator > \?$", "networks are held in memory"
+    ),
     Allowed("SCAN allowlist", r"WHERE unsettled IS NOT NULL LIMIT", "the entries to be settled"),
     Allowed("S", r"max\(c.seq\) FROM feed_change c .*GROUP BY 1$", "changes since the last release"),
     Allowed("USE TEMP", r"max\(c.seq\) FROM feed_change c .*GROUP BY 1$", "changes since the last release"),

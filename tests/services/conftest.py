@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.clock import Clock
+from tests.engines import Engine, Place
 from threatcloud.config import load_settings
 from threatcloud.domain.access import KeyEntry
 from threatcloud.domain.indicator import detect, indicator_key
@@ -21,26 +22,26 @@ from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.screening import Screener
-from threatcloud.services.secrets import load_secret
+from threatcloud.services.secrets import Secret
 from threatcloud.storage import indicators
 from threatcloud.storage.names import Names
-from threatcloud.storage.writer import open_store
+from threatcloud.storage.opening import open_store
 
 
 class System:
     """A store and the services of these tests over it, on a loop of their own."""
 
-    def __init__(self, folder: Path, screener: Screener, entries: tuple[KeyEntry, ...] = ()) -> None:
+    def __init__(self, place: Place, screener: Screener, entries: tuple[KeyEntry, ...] = ()) -> None:
         self.clock = Clock()
         self.runner = asyncio.Runner()
         self.entries = entries
-        self._folder = folder
+        self._place = place
         self._screener = screener
         self._open()
 
     def _open(self) -> None:
-        self.secret = load_secret(self._folder / "secret")
-        self.store = open_store(self._folder / "test.db", self.clock)
+        self.secret = Secret(bytes(range(32)))
+        self.store = open_store(self._place, self.clock)
         self.names = Names()
         self.ring = KeyRing(self.secret, self.entries)
         self.desk = KeyDesk(self.store, self.secret, self.clock, self.ring)
@@ -68,6 +69,12 @@ class System:
         """Has an operator report values, badly enough for a blocklist."""
         self.run(self.reporting.submit([claim(value, **said) for value in values], LOCAL_OPERATOR))
 
+    @property
+    def end_writing(self) -> str:
+        """The statement after which the writer can write no more."""
+        is_file = isinstance(self._place, Path)
+        return "PRAGMA query_only=on" if is_file else "SET default_transaction_read_only = on"
+
     def find(self, value: str) -> IndicatorState:
         key = indicator_key(*detect(value))
         state = self.run(self.store.read(lambda db: indicators.find(db, key, self.names)))
@@ -92,7 +99,7 @@ def screener() -> Screener:
 
 
 @pytest.fixture
-def system(tmp_path: Path, screener: Screener) -> Iterator[System]:
-    made = System(tmp_path, screener)
+def system(engine: Engine, screener: Screener) -> Iterator[System]:
+    made = System(engine.place("test.db"), screener)
     yield made
     made.close()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.clock import NOW
+from tests.engines import Engine
 from tests.services.conftest import System
 from threatcloud.domain.access import ALL_SCOPES, KEY_PREFIX, KeyEntry, KeyInfo, Scope, parse_key_entry
 from threatcloud.domain.errors import Conflict, NotFound
@@ -38,6 +39,8 @@ def test_a_new_key_works_and_is_stored_only_as_a_digest(system: System, tmp_path
     assert len(new.key) >= len(KEY_PREFIX) + 43
     assert found(system, new.key) == new.info
     assert found(system, new.key + "x") is found(system, "") is None
+    for table in ("api_key", "audit_detail", "meta"):
+        assert new.key not in repr(system.rows(f"SELECT * FROM {table}"))
     system.store.close()
     for path in tmp_path.iterdir():
         assert new.key.encode() not in path.read_bytes(), path
@@ -115,12 +118,12 @@ def test_an_unknown_key_is_not_found(system: System, action: str) -> None:
         system.run(getattr(system.desk, action)("key_none", *more, LOCAL_OPERATOR))
 
 
-def configured(tmp_path: Path, screener: Screener, *entries: str) -> System:
-    return System(tmp_path, screener, tuple(map(parse_key_entry, entries)))
+def configured(engine: Engine, screener: Screener, *entries: str) -> System:
+    return System(engine.place("test.db"), screener, tuple(map(parse_key_entry, entries)))
 
 
-def test_keys_of_the_environment_work_and_are_not_stored(tmp_path: Path, screener: Screener) -> None:
-    system = configured(tmp_path, screener, "from-the-environment:read+write@honeypot")
+def test_keys_of_the_environment_work_and_are_not_stored(engine: Engine, screener: Screener) -> None:
+    system = configured(engine, screener, "from-the-environment:read+write@honeypot")
     info = found(system, "from-the-environment")
     assert info is not None
     assert (info.scopes, info.role, info.name) == (frozenset({Scope.READ, Scope.WRITE}), Role.HONEYPOT, "TC_API_KEYS")
@@ -133,8 +136,8 @@ def test_keys_of_the_environment_work_and_are_not_stored(tmp_path: Path, screene
     system.close()
 
 
-def test_an_environment_key_keeps_its_id_over_a_restart(tmp_path: Path, screener: Screener) -> None:
-    system = configured(tmp_path, screener, "from-the-environment")
+def test_an_environment_key_keeps_its_id_over_a_restart(engine: Engine, screener: Screener) -> None:
+    system = configured(engine, screener, "from-the-environment")
     before = found(system, "from-the-environment")
     system.entries = (KeyEntry("from-the-environment", READ, Role.COMMUNITY),)
     system.reopen()

@@ -3,9 +3,8 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.clock import NOW
+from tests.engines import Engine, Place
 from tests.services.conftest import System, claim
 from threatcloud.domain.errors import Conflict, NotFound
 from threatcloud.domain.indicator import IndicatorType
@@ -60,9 +60,9 @@ ALLOWED = st.lists(st.sampled_from(ENTRIES), min_size=1, max_size=4, unique=True
 class Allowing(System):
     """A system with an allowlist and imports."""
 
-    def __init__(self, folder: Path, screener: Screener) -> None:
+    def __init__(self, place: Place, screener: Screener) -> None:
         self.desk_screener = screener
-        super().__init__(folder, screener)
+        super().__init__(place, screener)
 
     def _open(self) -> None:
         super()._open()
@@ -98,7 +98,8 @@ class Allowing(System):
         """What users see of every indicator, and the lists."""
         sql = "SELECT value, status, reputation, shared, listed, withheld_code, withheld_list, cloud FROM indicator"
         totals = (
-            "SELECT type, category, status, indicators, sightings FROM rollup_total WHERE indicators ORDER BY 1, 2, 3"
+            "SELECT type, category, status, indicators, sightings FROM rollup_total WHERE indicators > 0 "
+            "ORDER BY 1, 2, 3"
         )
         lists = [self.run(self.store.scan(partial(_lines, kind=kind))) for kind in IndicatorType]
         return sorted(self.rows(sql)), self.rows(totals), lists
@@ -118,24 +119,21 @@ def _lines(db: Connection, kind: IndicatorType) -> bytes:
 
 
 @pytest.fixture
-def system(tmp_path: Path, screener: Screener) -> Iterator[Allowing]:
-    made = Allowing(tmp_path, screener)
+def system(engine: Engine, screener: Screener) -> Iterator[Allowing]:
+    made = Allowing(engine.place("test.db"), screener)
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory, screener: Screener) -> Callable[[], Any]:
+def fresh(module_engine: Engine, screener: Screener) -> Callable[[], Any]:
     """A context of an empty system."""
 
     @contextmanager
     def make() -> Iterator[Allowing]:
-        made = Allowing(tmp_path_factory.mktemp("fresh"), screener)
-        try:
+        with module_engine.fresh() as place, closing(Allowing(place, screener)) as made:
             yield made
             assert made.followed() == made.listed()
-        finally:
-            made.close()
 
     return make
 

@@ -2,10 +2,10 @@
 
 import random
 from functools import partial
-from pathlib import Path
 
 import pytest
 
+from tests.engines import Engine
 from tests.services.conftest import System
 from threatcloud.domain.campaign import Campaign
 from threatcloud.domain.features import SCALES, FeatureKind
@@ -43,8 +43,8 @@ class Correlated(System):
 
 
 @pytest.fixture
-def system(tmp_path: Path, screener: Screener) -> object:
-    made = Correlated(tmp_path, screener)
+def system(engine: Engine, screener: Screener) -> object:
+    made = Correlated(engine.place("test.db"), screener)
     yield made
     made.close()
 
@@ -148,7 +148,7 @@ def test_operators_outrank_it(system: Correlated) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_bit_by_bit_is_the_same_as_all_at_once(tmp_path: Path, screener: Screener, seed: int) -> None:
+def test_bit_by_bit_is_the_same_as_all_at_once(engine: Engine, screener: Screener, seed: int) -> None:
     """Whatever the order and the steps: the same groups."""
     pick = random.Random(seed)
     hosts = [f"h{n}-evil.xyz" for n in range(4)]
@@ -156,9 +156,7 @@ def test_bit_by_bit_is_the_same_as_all_at_once(tmp_path: Path, screener: Screene
     said = [(pick.choice(values), pick.choice([None, None, pick.choice(values)])) for _ in range(25)]
     found = []
     for chance in (0.0, 0.5):
-        folder = tmp_path / str(chance)
-        folder.mkdir()
-        system = Correlated(folder, screener)
+        system = Correlated(engine.place(f"{chance}.db"), screener)
         for value, other in said:
             system.report(value, metadata={"relatedTo": other} if other else {})
             system.clock.now += 1000
@@ -171,7 +169,7 @@ def test_bit_by_bit_is_the_same_as_all_at_once(tmp_path: Path, screener: Screene
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_length_of_the_steps_makes_no_difference(tmp_path: Path, screener: Screener, seed: int) -> None:
+def test_the_length_of_the_steps_makes_no_difference(engine: Engine, screener: Screener, seed: int) -> None:
     """With all that reports say: what they were sent with, publications, families, networks and makes of names."""
     pick = random.Random(seed)
     values = [f"91.240.{pick.randrange(3)}.{n}" for n in range(40)]
@@ -182,9 +180,7 @@ def test_the_length_of_the_steps_makes_no_difference(tmp_path: Path, screener: S
     ]
     found = []
     for length in (3, 20, 1_000):
-        folder = tmp_path / str(length)
-        folder.mkdir()
-        system = Correlated(folder, screener)
+        system = Correlated(engine.place(f"{length}.db"), screener)
         for batch, ref, family in batches:
             system.report(*batch, metadata={"malwareFamily": family} | ({"ref": ref} if ref else {}))
             system.clock.now += 1000

@@ -400,7 +400,7 @@ def test_the_loop_survives_a_database_that_cannot_be_written(published: System) 
     async def live() -> None:
         refresh = RefreshLoop(published.publisher, published.store)
         await published.reporting.submit([claim("91.240.118.9")], LOCAL_OPERATOR)
-        await published.store.write(lambda tx: tx.db.run("PRAGMA query_only=on"))
+        await published.store.write(lambda tx: tx.db.run(published.end_writing))
         loop = asyncio.create_task(refresh.run())
         await until_listed(published, "91.240.118.9")
         await asyncio.sleep(1.2 * REFRESH_S)

@@ -1,13 +1,12 @@
 """Incremental = rebuilt: whatever happens in whatever order, the stored state is what the facts alone say."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
+from tests.engines import Engine
 from tests.services.truth import (
     LISTS,
     SOURCES,
@@ -34,16 +33,16 @@ from threatcloud.storage.names import Names
 
 @settings(max_examples=100, deadline=None)
 @given(histories())
-def test_what_is_stored_is_what_the_facts_say(history: list[Step]) -> None:
-    with tempfile.TemporaryDirectory() as folder, System(Path(folder)) as system:
+def test_what_is_stored_is_what_the_facts_say(module_engine: Engine, history: list[Step]) -> None:
+    with module_engine.fresh() as place, System(place) as system:
         for step in history:
             system.apply(step)
         check(system)
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Any:
-    with System(tmp_path) as made:
+def system(engine: Engine) -> Any:
+    with System(engine.place("test.db")) as made:
         yield made
 
 
@@ -62,29 +61,25 @@ def state_of(system: System, subject: int = 0) -> IndicatorState:
     return state
 
 
-def test_the_order_of_reports_is_indifferent(tmp_path: Path) -> None:
+def test_the_order_of_reports_is_indifferent(engine: Engine) -> None:
     said = [
         say(age_ms=age * DAY_MS, source=SOURCES[age % 4], category=CATEGORIES[age % 7], confidence=age / 30)
         for age in range(30)
     ]
     states = []
     for number, order in enumerate((said, said[::-1], said[::2] + said[1::2])):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        with System(folder) as system:
+        with System(engine.place(f"{number}.db")) as system:
             system.apply(Reported(0, 1, list(order)))
             states.append(state_of(system))
 
     assert states[0] == states[1] == states[2]
 
 
-def test_one_batch_or_many_is_the_same(tmp_path: Path) -> None:
+def test_one_batch_or_many_is_the_same(engine: Engine) -> None:
     said = [say(number % 5, age_ms=number * HOUR_MS, source=SOURCES[number % 4]) for number in range(20)]
     states = []
     for name, batches in (("one", [said]), ("many", [[one] for one in said])):
-        folder = tmp_path / name
-        folder.mkdir()
-        with System(folder) as system:
+        with System(engine.place(f"{name}.db")) as system:
             for batch in batches:
                 system.apply(Reported(0, 0, batch))
             system.apply(Aged(DAY_MS))

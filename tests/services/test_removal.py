@@ -1,15 +1,14 @@
 """Whatever is removed in whatever order, what stays is what the remaining facts alone say."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engines import Engine, Place
 from tests.services.truth import (
     REPORTERS,
     SUBJECTS,
@@ -89,8 +88,8 @@ class FixedScreener:
 class System(Recording):
     """A store with everything that removes, and the indicators there are to be."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
         now: Any = lambda: self.now  # noqa: E731 - a clock
         self.holding = Holding(self.store, b"secret")
         self.retention = Retention(self.store, self.names, KEEPING, self.holding, now)
@@ -239,8 +238,8 @@ def check_traits(system: Recording) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(_stories())
-def test_what_stays_is_what_the_remaining_facts_say(story: list[Any]) -> None:
-    with tempfile.TemporaryDirectory() as folder, System(Path(folder)) as system:
+def test_what_stays_is_what_the_remaining_facts_say(module_engine: Engine, story: list[Any]) -> None:
+    with module_engine.fresh() as place, System(place) as system:
         for step in story:
             system.apply(step)
             check(system)

@@ -36,8 +36,8 @@ from threatcloud.services.screening import Screened
 from threatcloud.storage import feeds, indicators
 from threatcloud.storage.driver import Connection, Read, T, Transaction, Work
 from threatcloud.storage.names import Names
+from threatcloud.storage.opening import open_store
 from threatcloud.storage.store import Store
-from threatcloud.storage.writer import open_store
 
 START = 1_772_870_400_000  # 2026-03-07T08:00:00Z
 CLEAR = Screened(None, None, "DE", 64496)
@@ -149,11 +149,10 @@ def histories(draw: st.DrawFn) -> list[Step]:
 class System:
     """A real store with a clock to turn, and what facts do not hold: expiries, and when each was last judged."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: Path | str) -> None:
         self.now = START
         self._runner = asyncio.Runner()
-        self.path = folder / "facts.db"
-        self.store: Store = open_store(self.path, lambda: self.now)
+        self.store: Store = open_store(place, lambda: self.now)
         self.names = Names()
         self.expires: dict[int, int | None] = {}
         self.judged_at: dict[int, int] = {}

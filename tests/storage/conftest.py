@@ -1,4 +1,4 @@
-"""A real database in a temporary folder, a clock to turn, and states and units to fill it with."""
+"""A real database of either engine, a clock to turn, and states and units to fill it with."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -8,28 +8,35 @@ from typing import Any
 import pytest
 
 from tests.clock import NOW, Clock
+from tests.engines import Engine, Place
 from threatcloud.domain.indicator import Indicator, IndicatorType, indicator_key
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import indicators
 from threatcloud.storage.driver import Connection, Read, T, Transaction, Work
 from threatcloud.storage.names import Names
+from threatcloud.storage.opening import open_store
 from threatcloud.storage.store import Store
-from threatcloud.storage.writer import open_store
 
 
 class Database:
     """An open store in blocking words, for tests that have no event loop of their own."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.path = path
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self.place = place
         self.clock = clock
         self._runner = asyncio.Runner()
         self._open()
 
     def _open(self) -> None:
-        self.store: Store = open_store(self.path, self.clock)
+        self.store: Store = open_store(self.place, self.clock)
         self.names = Names()
         self.read(self.names.load)
+
+    @property
+    def path(self) -> Path:
+        """The file of an SQLite database."""
+        assert isinstance(self.place, Path)
+        return self.place
 
     def reopen(self) -> None:
         """Closes the store and opens it anew."""
@@ -143,12 +150,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_database(tmp_path: Path, clock: Clock) -> Iterator[Make]:
+def make_database(engine: Engine, clock: Clock) -> Iterator[Make]:
     """``make_database("name.db")`` opens a database of its own; all are closed at the end."""
     opened: list[Database] = []
 
     def make(name: str) -> Database:
-        opened.append(Database(tmp_path / name, clock))
+        opened.append(Database(engine.place(name), clock))
         return opened[-1]
 
     yield make

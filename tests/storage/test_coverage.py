@@ -1,13 +1,13 @@
 """Finding what entries of the allowlist cover: what the statements narrow down to misses nothing the list covers."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.clock import NOW, Clock
+from tests.engines import Engine
 from tests.storage.conftest import Database, make_state
 from threatcloud.domain.allow_entry import allowlist_of, read_entry
 from threatcloud.domain.indicator import Indicator, detect, indicator_key
@@ -40,14 +40,14 @@ VALUES = st.sampled_from([*_ALLOWABLE, *_OTHERS.split()])
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = _database(tmp_path_factory.mktemp("coverage"))
+def stored(module_engine: Engine) -> Iterator[Database]:
+    database = _database(module_engine)
     yield database
     database.close()
 
 
-def _database(folder: Path) -> Database:
-    database = Database(folder / "test.db", Clock())
+def _database(engine: Engine) -> Database:
+    database = Database(engine.place("test.db"), Clock())
     states = [
         make_state(pk)._replace(id=indicator_key(*indicator), indicator=indicator, updated_at=NOW + pk)
         for pk, indicator in enumerate(STORED, 1)

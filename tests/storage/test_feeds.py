@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.clock import NOW, Clock
+from tests.engines import Engine
 from tests.storage.conftest import Database, Make, make_state
 from threatcloud.domain.feed import next_version
 from threatcloud.domain.indicator import IndicatorType
@@ -196,10 +197,10 @@ def histories(draw: st.DrawFn) -> list[list[tuple[int, bool, bool]]]:
 @settings(max_examples=40, deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
 def test_old_set_with_what_was_added_without_what_was_removed_is_the_new_set(
-    tmp_path_factory: pytest.TempPathFactory, history: list[list[tuple[int, bool, bool]]], chance: random.Random
+    module_engine: Engine, history: list[list[tuple[int, bool, bool]]], chance: random.Random
 ) -> None:
-    database = Database(tmp_path_factory.mktemp("feeds") / "x.db", Clock())
-    try:
+    with module_engine.fresh() as place:
+        database = Database(place, Clock())
         known: dict[int, IndicatorState] = {}
         sets: list[tuple[int, set[str]]] = [(0, set())]
         for commit in history:
@@ -216,7 +217,6 @@ def test_old_set_with_what_was_added_without_what_was_removed_is_the_new_set(
             assert added.isdisjoint(removed)
             assert added == new_set - old_set
             assert removed == old_set - new_set
-    finally:
         database.close()
 
 

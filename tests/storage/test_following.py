@@ -13,8 +13,7 @@ from threatcloud.storage.board import BOARD_BYTES, board_in
 from threatcloud.storage.driver import Connection, Read, StorageUnavailable, T, Transaction, Work
 from threatcloud.storage.memory import memory_of, shared_memory
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store
-from threatcloud.storage.writer import WritingStore, open_store
+from threatcloud.storage.sqlite_store import ReadingStore, WritingStore, open_sqlite
 
 
 class Pair(NamedTuple):
@@ -22,7 +21,7 @@ class Pair(NamedTuple):
 
     writer: WritingStore
     written: Names
-    reader: Store
+    reader: ReadingStore
     names: Names
     runner: asyncio.Runner
 
@@ -46,9 +45,9 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     theirs = memory_of(memory.descriptor)
     names = Names()
     with asyncio.Runner() as runner:
-        writer = open_store(tmp_path / "x.db", Clock(), board_in(memory.part(BOARD_BYTES)))
+        writer = open_sqlite(tmp_path / "x.db", Clock(), board_in(memory.part(BOARD_BYTES)))
         board = board_in(theirs.part(BOARD_BYTES))
-        reader = Store(tmp_path / "x.db", board, read_only=True, on_begin=names.follow)
+        reader = ReadingStore(tmp_path / "x.db", board, read_only=True, on_begin=names.follow)
         yield Pair(writer, Names(), reader, names, runner)
         reader.close()
         writer.close()

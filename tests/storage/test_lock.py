@@ -10,7 +10,7 @@ import pytest
 from tests.clock import Clock
 from tests.storage.conftest import Database
 from threatcloud.storage.lock import DatabaseInUse, WriterLock
-from threatcloud.storage.writer import open_store
+from threatcloud.storage.opening import open_store
 
 HOLD = """
 import sys

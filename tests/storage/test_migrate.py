@@ -10,8 +10,8 @@ import zstandard
 from tests.clock import Clock
 from threatcloud.domain.errors import Busy
 from threatcloud.storage.migrate import Migration, SchemaTooNew, migrate, migrations
+from threatcloud.storage.opening import open_store
 from threatcloud.storage.sqlite import check_database
-from threatcloud.storage.writer import open_store
 
 FIRST = Migration(1, "0001_first", "CREATE TABLE thing (name TEXT PRIMARY KEY) STRICT; INSERT INTO thing VALUES ('a')")
 SECOND = Migration(2, "0002_second", "ALTER TABLE thing ADD COLUMN size INTEGER; CREATE TABLE more (x INTEGER) STRICT")

@@ -23,9 +23,8 @@ KNOWN = Indicator(IndicatorType.IP, "91.240.118.7")
 
 @pytest.fixture(params=RELEASED, ids=lambda item: item.name)
 def released(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
-    path = tmp_path / "released.db"
-    path.write_bytes(zstandard.ZstdDecompressor().decompress(request.param.read_bytes()))
-    database = Database(path, clock)
+    (tmp_path / "released.db").write_bytes(zstandard.ZstdDecompressor().decompress(request.param.read_bytes()))
+    database = Database(tmp_path / "released.db", clock)
     yield database
     database.close()
 

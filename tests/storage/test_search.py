@@ -223,13 +223,31 @@ def test_networks_wide_and_narrow(database: Database, cidr: str) -> None:
     assert {state.pk for state in found} == {state.pk for state in states if lies_in(state, cidr)}
 
 
-def test_the_edges_of_a_network(database: Database) -> None:
-    inside = ["203.0.16.1", "203.0.31.255", "203.0.16.0/20", "203.0.31.0/24", "203.0.16.0/32"]
-    outside = ["203.0.15.255", "203.0.32.1", "203.0.0.0/19", "203.0.0.0/16", "203.0.32.0/24", "2001:db8::1"]
+@pytest.mark.parametrize(
+    ("cidr", "inside", "outside"),
+    [
+        (
+            "203.0.16.0/20",
+            ["203.0.16.1", "203.0.31.255", "203.0.16.0/20", "203.0.31.0/24", "203.0.16.0/32"],
+            ["203.0.15.255", "203.0.32.1", "203.0.0.0/19", "203.0.0.0/16", "203.0.32.0/24", "2001:db8::1"],
+        ),
+        (
+            "203.8.0.0/13",
+            ["203.8.0.1", "203.15.255.255", "203.8.0.0/13", "203.15.0.0/16"],
+            ["203.7.255.255", "203.16.0.1", "203.80.0.1", "20.38.0.1", "203.0.0.0/12", "2001:db8::203:8"],
+        ),
+        (
+            "203.0.64.0/18",
+            ["203.0.64.1", "203.0.127.255", "203.0.64.0/24"],
+            ["203.0.63.255", "203.0.128.1", "203.0.6.1", "203.0.0.0/17", "203.64.0.1"],
+        ),
+    ],
+)
+def test_the_edges_of_a_network(database: Database, cidr: str, inside: list[str], outside: list[str]) -> None:
     values = [canonical(IndicatorType.IP, text).value for text in (*inside, *outside)]
     states = [make_state(pk, value=value, metadata={"tags": [], "mitreIds": []}) for pk, value in enumerate(values, 1)]
     fill(database, states)
-    found = walk(database, Filters(network=parse_network("203.0.16.0/20")), Sort.FIRST_SEEN, 50)
+    found = walk(database, Filters(network=parse_network(cidr)), Sort.FIRST_SEEN, 50)
     assert {state.indicator.value for state in found} == set(values[: len(inside)])
 
 

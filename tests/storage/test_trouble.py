@@ -95,7 +95,7 @@ FULL = """
 import asyncio, resource, sys
 from pathlib import Path
 from threatcloud.storage.driver import StorageUnavailable
-from threatcloud.storage.writer import open_store
+from threatcloud.storage.opening import open_store
 
 async def main():
     store = open_store(Path(sys.argv[1]), lambda: 1_772_870_400_000)
@@ -144,7 +144,7 @@ CHECKPOINT = """
 import asyncio, resource, sys
 from pathlib import Path
 from threatcloud.storage.driver import StorageUnavailable
-from threatcloud.storage.writer import open_store
+from threatcloud.storage.opening import open_store
 
 async def main():
     path = Path(sys.argv[1])

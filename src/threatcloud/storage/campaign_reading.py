@@ -159,7 +159,7 @@ def shared(db: Connection, campaign: int) -> list[Shared]:
     """What two or more members have in common, by how many have it, the telling kinds first; at most ``MAX_SHARED``."""
     rows = db.rows(
         "SELECT f.key, n.text, count(*) AS members FROM campaign_member m JOIN feature f ON f.indicator = m.indicator "
-        "JOIN feature_name n ON n.key = f.key WHERE m.campaign = ? GROUP BY f.key HAVING count(*) > 1 "
+        "JOIN feature_name n ON n.key = f.key WHERE m.campaign = ? GROUP BY f.key, n.text HAVING count(*) > 1 "
         "ORDER BY members DESC, f.key LIMIT ?",
         (campaign, MAX_SHARED),
     )

@@ -75,8 +75,8 @@ def join(tx: Transaction, campaign: int, indicators: Iterable[int], *, by_hand: 
     """Puts indicators into a campaign. What an operator put there stays the operator's."""
     tx.db.run_many(
         "INSERT INTO campaign_member (campaign, indicator, by_hand, joined_at) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (campaign, indicator) DO UPDATE SET by_hand = CASE WHEN excluded.by_hand > by_hand "
-        "THEN excluded.by_hand ELSE by_hand END",
+        "ON CONFLICT (campaign, indicator) DO UPDATE SET by_hand = excluded.by_hand "
+        "WHERE excluded.by_hand > campaign_member.by_hand",
         [(campaign, pk, int(by_hand), tx.now) for pk in indicators],
     )
 
@@ -92,7 +92,12 @@ def merge(tx: Transaction, campaign: int, into: int) -> None:
     """Leads whoever asks for a campaign to another, which takes what operators decided; members are moved apart."""
     tx.db.run("UPDATE campaign SET merged_into = ?, updated_at = ? WHERE pk = ?", (into, tx.now, campaign))
     tx.db.run("UPDATE campaign SET merged_into = ? WHERE merged_into = ?", (into, campaign))
-    tx.db.run("UPDATE OR REPLACE campaign_ban SET campaign = ? WHERE campaign = ?", (into, campaign))
+    tx.db.run(
+        "INSERT INTO campaign_ban (campaign, indicator) SELECT ?, indicator FROM campaign_ban WHERE campaign = ? "
+        "ON CONFLICT DO NOTHING",
+        (into, campaign),
+    )
+    tx.db.run("DELETE FROM campaign_ban WHERE campaign = ?", (campaign,))
     tx.db.run("UPDATE campaign_event SET campaign = ? WHERE campaign = ?", (into, campaign))
 
 
@@ -159,7 +164,7 @@ def _said_of(db: Connection, campaigns: Sequence[int]) -> tuple[dict[int, Counte
     techniques: dict[int, Counter[str]] = defaultdict(Counter)
     rows = db.rows_in(
         "SELECT m.campaign, i.metadata FROM campaign_member m JOIN indicator i ON i.pk = m.indicator "
-        "WHERE m.campaign IN keys() AND (instr(i.metadata, '\"tags\"') OR instr(i.metadata, '\"mitreIds\"')) "
+        "WHERE m.campaign IN keys() AND (instr(i.metadata, '\"tags\"') > 0 OR instr(i.metadata, '\"mitreIds\"') > 0) "
         "ORDER BY m.campaign, m.indicator",
         campaigns,
     )
@@ -219,7 +224,8 @@ def describe(
 def rewrite(tx: Transaction, text: str, masked: Callable[[str], str]) -> None:
     """Has names and descriptions that hold a text rewritten."""
     rows = tx.db.rows(
-        "SELECT pk, name, description FROM campaign WHERE instr(lower(name), ?) OR instr(lower(description), ?)",
+        "SELECT pk, name, description FROM campaign "
+        "WHERE instr(lower(name), ?) > 0 OR instr(lower(description), ?) > 0",
         (text.lower(), text.lower()),
     )
     tx.db.run_many(

@@ -1,6 +1,6 @@
 """What charts read: sums of rollups, and the new indicators sighted most."""
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from threatcloud.domain.charts import MAX_MOVERS, HourCount, Rates
 from threatcloud.domain.indicator import Indicator, IndicatorType
@@ -26,22 +26,36 @@ class Emerging(NamedTuple):
     sightings: int
 
 
+#: Sightings from one hour on, and before another.
+_NOW_AND_BEFORE: Final = (
+    "sum(CASE WHEN hour >= ? THEN sightings ELSE 0 END) AS here, "
+    "sum(CASE WHEN hour < ? THEN sightings ELSE 0 END) AS there"
+)
+
+
 def by_hour(db: Connection, hour: int, kind: IndicatorType | None, category: str | None) -> list[HourCount]:
     """New indicators and sightings of each hour from one on, in order; hours without any may be left out."""
+    where, params = _where(("hour >= ?", hour), ("type = ?", kind and kind.code), ("category = ?", category))
     rows = db.rows(
-        "SELECT hour, sum(indicators), sum(sightings) FROM rollup_hour WHERE hour >= ? AND (? IS NULL OR type = ?) "
-        "AND (? IS NULL OR category = ?) GROUP BY hour ORDER BY hour",
-        (hour, *(kind.code if kind else None,) * 2, category, category),
+        f"SELECT hour, sum(indicators), sum(sightings) FROM rollup_hour WHERE {where} GROUP BY hour ORDER BY hour",
+        params,
     )
     return [HourCount(*row) for row in rows]
 
 
+def _where(*asked: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """The conditions that have something to compare with."""
+    used = [(text, value) for text, value in asked if value is not None]
+    return " AND ".join(text for text, _ in used), [value for _, value in used]
+
+
 def by_country(db: Connection, hour: int, kind: IndicatorType | None) -> dict[str, int]:
     """How many indicators were last seen from an hour on, by country code; largest first, then by code."""
+    where, params = _where(("hour >= ?", hour), ("country <> ?", NO_COUNTRY), ("type = ?", kind and kind.code))
     rows = db.rows(
-        "SELECT country, sum(indicators) FROM rollup_last_seen WHERE hour >= ? AND country <> ? "
-        "AND (? IS NULL OR type = ?) GROUP BY country HAVING sum(indicators) > 0 ORDER BY 2 DESC, 1",
-        (hour, NO_COUNTRY, *(kind.code if kind else None,) * 2),
+        f"SELECT country, sum(indicators) FROM rollup_last_seen WHERE {where} GROUP BY country "
+        "HAVING sum(indicators) > 0 ORDER BY 2 DESC, 1",
+        params,
     )
     return {str(country): int(count) for country, count in rows}
 
@@ -59,8 +73,7 @@ def by_technique(db: Connection, hour: int) -> list[tuple[str, int]]:
 def by_category(db: Connection, before: int, since: int) -> dict[str, Rates]:
     """Sightings by category from the hour ``since`` on, and from ``before`` to it."""
     rows = db.rows(
-        "SELECT category, sum(iif(hour >= ?, sightings, 0)), sum(iif(hour < ?, sightings, 0)) FROM rollup_hour "
-        "WHERE hour >= ? GROUP BY category",
+        f"SELECT category, {_NOW_AND_BEFORE} FROM rollup_hour WHERE hour >= ? GROUP BY category",
         (since, since, before),
     )
     return {category: Rates(current, previous) for category, current, previous in rows}
@@ -74,9 +87,8 @@ def moved(db: Connection, before: int, since: int) -> list[Moved]:
     rows = db.rows(
         "SELECT category, kind, value, here, there FROM (SELECT *, rank() OVER (PARTITION BY category, kind, "
         "here > there ORDER BY abs(here - there) DESC) AS place FROM (SELECT category, kind, value, "
-        "sum(iif(hour >= ?, sightings, 0)) AS here, sum(iif(hour < ?, sightings, 0)) AS there FROM rollup_trait "
-        "WHERE hour >= ? GROUP BY category, kind, value HAVING here <> there) AS moved) AS ranked "
-        "WHERE kind <> 'port' OR place <= ?",
+        f"{_NOW_AND_BEFORE} FROM rollup_trait WHERE hour >= ? GROUP BY category, kind, value) AS counted "
+        "WHERE here <> there) AS ranked WHERE kind <> 'port' OR place <= ?",
         (since, since, before, MAX_MOVERS),
     )
     return [Moved(category, kind, value, Rates(now, then)) for category, kind, value, now, then in rows]

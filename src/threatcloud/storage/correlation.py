@@ -63,8 +63,8 @@ _SUBJECT: Final = "pk, id, type, value, updated_at, withheld_code"
 # An import stores tens of thousands at one time: those before the place are skipped by the index, not looked through.
 _CHANGED: Final = (
     "SELECT * FROM (SELECT updated_at, pk FROM indicator WHERE type = ?1 AND updated_at = ?2 AND pk > ?3 "
-    "ORDER BY pk LIMIT ?4) UNION ALL SELECT * FROM (SELECT updated_at, pk FROM indicator "
-    "WHERE type = ?1 AND updated_at > ?2 ORDER BY updated_at, pk LIMIT ?4)"
+    "ORDER BY pk LIMIT ?4) AS same UNION ALL SELECT * FROM (SELECT updated_at, pk FROM indicator "
+    "WHERE type = ?1 AND updated_at > ?2 ORDER BY updated_at, pk LIMIT ?4) AS later"
 )
 
 
@@ -199,8 +199,9 @@ def counts(db: Connection, keys: Collection[int]) -> dict[int, int]:
     for key in keys:
         limits[most_members(key) + 1].append(key)
     for limit, some in limits.items():
-        text = f"SELECT key, (SELECT count(*) FROM (SELECT 1 FROM feature WHERE feature.key = found.key LIMIT {limit}))"
-        found.update(db.rows_in(f"{text} FROM keys() AS found WHERE {_IS_THERE}", some))
+        text = f"SELECT 1 FROM feature WHERE feature.key = found.key LIMIT {limit}"
+        counted = f"SELECT key, (SELECT count(*) FROM ({text}) AS having_it) FROM keys() AS found WHERE {_IS_THERE}"
+        found.update(db.rows_in(counted, some))
     return found
 
 

@@ -98,6 +98,6 @@ def _of_network(network: Network, is_wide: bool) -> Iterator[_Condition]:
     octets = network_value(network).partition("/")[0].split(".")[: network.prefix // 8]
     begin = ".".join(octets) + ("." if len(octets) < 4 else "")
     if is_wide:
-        yield IndicatorType.IP, "value GLOB ?", f"{begin}*"
+        yield IndicatorType.IP, "value LIKE ?", f"{begin}%"
     yield IndicatorType.URL, "instr(value, ?) > 0", f"/{begin}"
     yield IndicatorType.URL, "instr(value, ?) > 0", f"@{begin}"

@@ -18,7 +18,11 @@ class StorageUnavailable(Busy):
 
 
 class Connection(Protocol):
-    """One connection. SQL is written with ``?`` placeholders and ``keys()`` for a list of values."""
+    """One connection. SQL is written as SQLite has it, with ``?`` placeholders and ``keys()`` for a list of values.
+
+    LIKE tells no capitals from small letters in ASCII. INDEXED BY and CROSS are for SQLite's planner: another engine
+    chooses its own way, so a statement with an order says it, but for ``joined_lines``.
+    """
 
     def row(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
@@ -29,6 +33,13 @@ class Connection(Protocol):
     def rows_in(self, sql: str, keys: Sequence[bytes] | Sequence[int], params: Params = ()) -> list[Row]:
         """All rows of a statement whose one ``IN keys()``, or ``FROM keys() AS name`` with its one column ``key``,
         stands for the keys, which are its first parameter."""
+
+    def joined_lines(self, text: str) -> str:
+        """The aggregate of a text of each row in lines, as bytes, those of the least ``reputation`` and then ``pk``
+        first: from SQLite as the rows come, so they have to come in that order."""
+
+    def iso_time(self, column: str) -> str:
+        """A time in milliseconds as text: ``2026-03-07T08:15:00.000Z``."""
 
     def run(self, sql: str, params: Params = ()) -> None:
         """Runs a statement whose rows, if any, do not matter."""

@@ -21,9 +21,6 @@ _TYPES: Final = {kind.code: kind for kind in IndicatorType}
 _MULTIPLE: Final = "(pk * 2654435761 % 2147483647)"
 _SQUARE: Final = f"({_MULTIPLE} * {_MULTIPLE} % 2147483629)"
 _SCATTERED: Final = f"sum({_SQUARE} * {_SQUARE} % 274877906899)"
-_ISO: Final = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1000.0, 'unixepoch')"
-_FIELDS: Final = ("value", "reputation", "coalesce(category, '')", _ISO.format("first_seen"), _ISO.format("last_seen"))
-_ENTRY: Final = " || char(9) || ".join(_FIELDS)
 
 
 #: Changes with what they are about, stored or removed.
@@ -139,13 +136,18 @@ def render_list(
     """
     source, params = _members(db, kind, max_reputation, category, hosts_only)
     row = db.row(
-        f"SELECT CAST(group_concat({_ENTRY if detailed else 'value'}, char(10)) AS BLOB), count(*), sum(pk), "
-        f"{_SCATTERED} FROM {source}",
+        f"SELECT {db.joined_lines(_entry(db) if detailed else 'value')}, count(*), sum(pk), {_SCATTERED} FROM {source}",
         params,
     )
     assert row is not None
     lines, entries, total, scattered = row
     return ListBody(lines + b"\n" if entries else b"", entries, f"{entries}-{total or 0}-{scattered or 0}")
+
+
+def _entry(db: Connection) -> str:
+    """The fields of a ``FeedEntry``, with tabs between them."""
+    times = db.iso_time("first_seen"), db.iso_time("last_seen")
+    return " || '\t' || ".join(("value", "reputation", "coalesce(category, '')", *times))
 
 
 def _members(

@@ -33,9 +33,11 @@ def keep(tx: Transaction, reporter: str, key: str, kept: KeptAnswer) -> None:
 
 def mask(tx: Transaction, text: str, mask: str) -> None:
     """Puts a mask in the place of a text in every answer."""
-    tx.db.run(
-        "UPDATE idempotency SET answer = CAST(replace(CAST(answer AS TEXT), ?, ?) AS BLOB) WHERE instr(answer, ?) > 0",
-        (text, mask, text.encode()),
+    sought = text.encode()
+    rows = tx.db.rows("SELECT answer, reporter, key FROM idempotency WHERE instr(answer, ?) > 0", (sought,))
+    tx.db.run_many(
+        "UPDATE idempotency SET answer = ? WHERE reporter = ? AND key = ?",
+        [(answer.replace(sought, mask.encode()), *place) for answer, *place in rows],
     )
 
 

@@ -139,7 +139,9 @@ def update(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> N
 def due_for_decay(db: Connection, after_pk: int, rows: int, now: int) -> tuple[int | None, list[bytes]]:
     """One slice of the table after a row number: where the next slice begins (None at the end), and the ids in this one
     whose reputation age can have moved."""
-    last = db.row("SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?)", (after_pk, rows))
+    last = db.row(
+        "SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?) AS slice", (after_pk, rows)
+    )
     if last is None or last[0] is None:
         return None, []
     found = db.rows(

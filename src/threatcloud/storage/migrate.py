@@ -23,9 +23,9 @@ class Migration(NamedTuple):
     sql: str
 
 
-def migrations() -> list[Migration]:
+def migrations(engine: str = "sqlite") -> list[Migration]:
     """All steps this version knows, in order."""
-    folder = files("threatcloud.storage") / "schema" / "sqlite"
+    folder = files("threatcloud.storage") / "schema" / engine
     found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
     return sorted(Migration(int(item.name[:4]), item.name[:-4], item.read_text("utf-8")) for item in found)
 
@@ -40,12 +40,7 @@ def migrate(path: Path, known: Sequence[Migration] | None = None) -> list[str]:
     connection = SQLiteConnection(path, writable=True)
     try:
         version = _version(connection)
-        if version > known[-1].number:
-            raise SchemaTooNew(
-                f"{path} has schema {version}, made by a newer version; this one knows up to {known[-1].number}: "
-                "upgrade threat-cloud, or restore a backup made by this version"
-            )
-        due = [step for step in known if step.number > version]
+        due = due_steps(known, version, str(path))
         if due and version:
             _copy_aside(path, path.with_name(f"{path.name}.before-{due[0].name}.bak"))
         for step in due:
@@ -53,6 +48,16 @@ def migrate(path: Path, known: Sequence[Migration] | None = None) -> list[str]:
         return [step.name for step in due]
     finally:
         connection.close()
+
+
+def due_steps(known: Sequence[Migration], version: int, place: str) -> list[Migration]:
+    """The steps after a version. Raises SchemaTooNew when none of them led to it."""
+    if version > known[-1].number:
+        raise SchemaTooNew(
+            f"{place} has schema {version}, made by a newer version; this one knows up to {known[-1].number}: "
+            "upgrade threat-cloud, or restore a backup made by this version"
+        )
+    return [step for step in known if step.number > version]
 
 
 def _version(connection: SQLiteConnection) -> int:

@@ -41,12 +41,13 @@ class Names:
         self._texts: dict[tuple[str, ...], str] = {}
         #: The last rows of both tables that ``follow`` has seen.
         self._followed = (0, 0)
+        #: The last indicator whose network was read.
+        self._last_network = 0
 
     def load(self, db: Connection) -> None:
         """Reads sources, reporters and networks."""
         self.reload(db)
-        for (packed,) in db.rows("SELECT packed FROM network"):
-            self.networks.add(packed)
+        self._read_networks(db)
 
     def reload(self, db: Connection) -> None:
         """Reads sources and reporters."""
@@ -59,6 +60,19 @@ class Names:
         assert row is not None
         if (row[0] or 0) > self._followed[0] or (row[1] or 0) > self._followed[1]:
             self._read_after(db, self._followed)
+
+    def follow_all(self, db: Connection) -> None:
+        """As ``follow``, and the networks: where the other process has no memory in common with this one."""
+        self.follow(db)
+        row = db.row("SELECT max(indicator) FROM network")
+        if row is not None and (row[0] or 0) > self._last_network:
+            self._read_networks(db)
+
+    def _read_networks(self, db: Connection) -> None:
+        """Reads the networks of indicators after the last known one: a new network is a new indicator."""
+        for packed, pk in db.rows("SELECT packed, indicator FROM network WHERE indicator > ?", (self._last_network,)):
+            self.networks.add(packed)
+            self._last_network = max(self._last_network, pk)
 
     def _read_after(self, db: Connection, known: tuple[int, int]) -> None:
         """Reads the rows of both tables after these."""

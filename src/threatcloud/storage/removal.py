@@ -59,7 +59,7 @@ def _depart(tx: Transaction, gone: Sequence[IndicatorState]) -> None:
     newest = tx.db.row("SELECT max(pk) FROM indicator")
     tx.db.run(
         "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
-        "WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER)",
+        "WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT)",
         (LAST_PK, str(newest[0] if newest else 0)),
     )
 
@@ -103,7 +103,9 @@ def any_unseen(db: Connection, before: int) -> bool:
 
 def unseen(db: Connection, after_pk: int, rows: int, before: int, now: int) -> Due:
     """One slice of the table after a row number: the indicators last seen before a time that have no end yet."""
-    last = db.row("SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?)", (after_pk, rows))
+    last = db.row(
+        "SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?) AS slice", (after_pk, rows)
+    )
     if last is None or last[0] is None:
         return Due(None, [])
     found = db.rows(
@@ -174,7 +176,8 @@ def find_reporter(db: Connection, name: str) -> int | None:
 def reported_by(db: Connection, reporter: int, after_pk: int, rows: int) -> Due:
     """One slice of the evidence after a row number of an indicator: what a reporter spoke of."""
     last = db.row(
-        "SELECT max(indicator) FROM (SELECT indicator FROM evidence WHERE indicator > ? ORDER BY indicator LIMIT ?)",
+        "SELECT max(indicator) FROM (SELECT indicator FROM evidence WHERE indicator > ? ORDER BY indicator LIMIT ?) "
+        "AS slice",
         (after_pk, rows),
     )
     if last is None or last[0] is None:

@@ -95,10 +95,9 @@ def delete(tx: Transaction, rule_id: str) -> StoredRule | None:
 def last_change(db: Connection) -> int:
     """The time of the last change to what agents get, 0 when there never was one."""
     row = db.row(
-        "SELECT max(coalesce((SELECT max(published_at) FROM rule WHERE entered_at IS NOT NULL), 0), "
-        "coalesce((SELECT max(gone_at) FROM rule_gone), 0))"
+        "SELECT (SELECT max(published_at) FROM rule WHERE entered_at IS NOT NULL), (SELECT max(gone_at) FROM rule_gone)"
     )
-    return int(row[0]) if row else 0
+    return max(int(at or 0) for at in row) if row else 0
 
 
 def delta_after(db: Connection, after: int) -> RuleDelta:

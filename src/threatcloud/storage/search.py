@@ -20,6 +20,8 @@ _MATCHES_A_WALK: Final = 8
 #: The same from which a walk is as short as a point read, and the rows of a page so far in the update index.
 _MATCHES_A_SHORT_WALK: Final = 1_000
 _SHORT_WALK_ROWS: Final = 2_000
+#: A limit that limits nothing: the order of what has none is not kept.
+_ALL: Final = (1 << 63) - 1
 #: What changed since a time is found by its index where it is less than this.
 _FEW: Final = 20_000
 _AMONG: Final = "pk IN (SELECT value FROM json_each(?))"
@@ -139,7 +141,7 @@ def _gathered(db: Connection, filters: Filters, sort: Sort, place: Place, order:
     found = f"SELECT pk, {column} FROM indicator WHERE {' AND '.join(where + later)}"
     if falls:
         # Of equals the last comes first: met in that order the others never displace it, which halves the time.
-        found = f"SELECT * FROM ({found} ORDER BY pk DESC LIMIT -1) AS matching"
+        found = f"SELECT * FROM ({found} ORDER BY pk DESC LIMIT {_ALL}) AS matching"
     return f"{found} {order} LIMIT ? OFFSET ?", [*params, *edge, place.limit, place.offset]
 
 
@@ -251,15 +253,14 @@ def _host_pattern(network: Network) -> tuple[str, list[Any]]:
     whole, bits = divmod(network.prefix, 8)
     octets = network_value(network).split("/")[0].split(".")
     stem = "".join(f"{octet}." for octet in octets[:whole])
-    text, params = "value GLOB ? AND instr(value, '/') = 0 AND instr(value, ':') = 0", [f"{stem}*"]
+    text, params = "value LIKE ? AND instr(value, '/') = 0 AND instr(value, ':') = 0", [f"{stem}%"]
     if not bits:
         return text, params
     low = int(octets[whole])
-    return f"{text} AND CAST(substr(value, {len(stem) + 1}) AS INTEGER) BETWEEN ? AND ?", [
-        *params,
-        low,
-        low + (1 << (8 - bits)) - 1,
-    ]
+    rest = f"substr(value, {len(stem) + 1})"
+    octet = f"CAST(substr({rest}, 1, instr({rest} || '.', '.') - 1) AS INTEGER)"
+    # Only what is like that has a number there.
+    return f"CASE WHEN {text} THEN {octet} BETWEEN ? AND ? ELSE FALSE END", [*params, low, low + (1 << (8 - bits)) - 1]
 
 
 def _wide_hosts(db: Connection, network: Network) -> list[int]:

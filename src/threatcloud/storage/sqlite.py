@@ -95,6 +95,14 @@ class SQLiteConnection:
             values = apsw.carray(array("q", keys), flags=apsw.SQLITE_CARRAY_INT64)
         return self._execute(text, (values, *params))
 
+    def joined_lines(self, text: str) -> str:
+        """See ``driver.Connection.joined_lines``."""
+        return f"CAST(group_concat({text}, char(10)) AS BLOB)"
+
+    def iso_time(self, column: str) -> str:
+        """See ``driver.Connection.iso_time``."""
+        return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
+
     def run(self, sql: str, params: Params = ()) -> None:
         """See ``driver.Connection.run``."""
         self._execute(sql, params)

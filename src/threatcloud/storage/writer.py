@@ -1,4 +1,4 @@
-"""The store of the one process that may write.
+"""The writer: one thread that commits units of work in groups, whatever the engine.
 
 There is one writer thread. It takes every unit that waits, runs each in a savepoint inside one transaction, commits
 once, then answers them all (group commit): a unit that fails rolls back alone, and nobody is answered before the
@@ -12,18 +12,13 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Generic, NamedTuple, Protocol
 
 from threatcloud.domain.errors import Busy
 from threatcloud.storage import keys, names
-from threatcloud.storage.board import COMMITS, EMPTYING, KEPT, LOG_WAITS, own_board
-from threatcloud.storage.driver import JointWork, P, StorageUnavailable, T, Transaction, Work
-from threatcloud.storage.lock import WriterLock
-from threatcloud.storage.migrate import migrate
-from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
-from threatcloud.storage.store import Clock, Store, WriterFigures
+from threatcloud.storage.driver import Connection, JointWork, P, StorageUnavailable, T, Transaction, Work
+from threatcloud.storage.store import Listener
 
 MAX_WAITING_UNITS: Final = 1_000
 MAX_GROUP_S: Final = 0.2
@@ -32,7 +27,7 @@ MAX_BULK_GROUP_S: Final = 0.8
 #: How many rows are written jointly at most, give or take a unit: who came first must not wait for a crowd.
 _MAX_JOINT_ROWS: Final = 500
 #: Topics of what other processes keep in memory.
-_KEPT_TOPICS: Final = {keys.TOPIC, names.TOPIC}
+KEPT_TOPICS: Final = {keys.TOPIC, names.TOPIC}
 
 
 class _Unit(Generic[T]):
@@ -79,24 +74,41 @@ class _Turn(NamedTuple):
 _ORDINARY, _BULK, _END = range(3)
 
 
-class WritingStore(Store):
-    """An open database. Made by ``open_store``; close it, or the log is left to the next start."""
+class Engine(Protocol):
+    """How groups are committed. Only the writer thread calls it."""
 
-    def __init__(self, path: Path, lock: WriterLock, clock: Clock, board: memoryview) -> None:
-        super().__init__(path, board)
-        self._lock = lock
-        self._clock = clock
+    def begin(self) -> tuple[Connection, int]:
+        """Begins a transaction in which no other writer commits: the connection, and the time of all its units."""
+
+    def commit(self, topics: set[str]) -> None:
+        """Makes the transaction durable, and tells other processes of it."""
+
+    def roll_back(self) -> None:
+        """Ends a transaction that failed, if one is open."""
+
+    def answered(self) -> None:
+        """Is told that nobody waits for the last commit any more: here is time for what can wait."""
+
+    def close(self) -> None:
+        """Closes its connection."""
+
+
+class Writer:
+    """The writer thread and its queue. ``before_answers`` is called on the loop of each who waited for a commit."""
+
+    def __init__(self, engine: Engine, before_answers: Callable[[], None] = lambda: None) -> None:
+        self._engine = engine
+        self._before_answers = before_answers
         self._queue: queue.PriorityQueue[_Turn] = queue.PriorityQueue(MAX_WAITING_UNITS)
         self._turns = itertools.count()
         #: A turn that was taken out of the queue and waits for the next group; only the writer's.
         self._ahead: _Turn | None = None
-        self._listeners: list[Callable[[set[str]], None]] = []
-        self._units = 0
+        self._listeners: list[Listener] = []
         self._closed = False
-        self._checkpointer = Checkpointer(path)
-        self._last_commit_at = _newest(self._loop_connection)
-        self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
-        self._writer.start()
+        #: Commits and units since the start.
+        self.commits = self.units = 0
+        self._thread = threading.Thread(target=self._write_loop, name="writer", daemon=True)
+        self._thread.start()
 
     async def write(self, work: Work[T], *, bulk: bool = False) -> T:
         """See ``Store.write``."""
@@ -123,60 +135,47 @@ class WritingStore(Store):
             raise Busy("too many writes are waiting; try again") from None
         return await unit.answer
 
-    async def empty_log(self) -> bool:
-        """See ``Store.empty_log``."""
-        self._board[EMPTYING] += 1
-        try:
-            self.end_reading()
-            return await asyncio.to_thread(self._checkpointer.empty)
-        finally:
-            self._board[EMPTYING] -= 1
-
-    def listen(self, listener: Callable[[set[str]], None]) -> None:
-        """See ``Store.listen``."""
+    def listen(self, listener: Listener) -> None:
+        """Has the listener called in the writer thread with the topics of each commit that announced any."""
         self._listeners.append(listener)
 
-    def figures(self) -> WriterFigures:
-        """How much the writer has done and has yet to do."""
-        return WriterFigures(self._board[COMMITS], self._units, self._queue.qsize())
+    def tell(self, topics: set[str]) -> None:
+        """Calls the listeners."""
+        for listener in self._listeners:
+            listener(topics)
+
+    @property
+    def waiting(self) -> int:
+        """How many units wait."""
+        return self._queue.qsize()
 
     def close(self) -> None:
-        """Runs every unit that was accepted, then closes."""
-        if self._closed:
-            return
+        """Runs every unit that was accepted, then ends the thread."""
         self._closed = True
         self._queue.put(_Turn(_END, 0))
-        self._writer.join()
-        super().close()
-        self._checkpointer.close()
-        self._lock.release()
+        self._thread.join()
 
     def _write_loop(self) -> None:
-        connection = SQLiteConnection(self.path, writable=True)
         while True:
             unit = (self._next_turn() or self._queue.get()).unit
             if unit is None:
                 break
-            done = self._commit_group(connection, unit)
-            topics = set().union(*(unit.topics for unit in done))
-            if not topics.isdisjoint(_KEPT_TOPICS):
-                self._board[KEPT] += 1
+            done = self._commit_group(unit)
+            topics = _topics(done)
             if topics:
-                for listener in self._listeners:
-                    listener(topics)
+                self.tell(topics)
             for loop in {unit.loop for unit in done}:
                 self._deliver(loop, [unit for unit in done if unit.loop is loop])
-            self._board[LOG_WAITS] = self._checkpointer.committed(connection)
-        connection.close()
+            self._engine.answered()
+        self._engine.close()
 
-    def _commit_group(self, connection: SQLiteConnection, first: _Unit[Any]) -> list[_Unit[Any]]:
+    def _commit_group(self, first: _Unit[Any]) -> list[_Unit[Any]]:
         """Runs the unit and all that wait in one transaction, for a while; returns those it answered."""
         group: list[_Unit[Any]] = []
         started_s = time.monotonic()
         patience_s = MAX_BULK_GROUP_S
-        now = max(self._clock(), self._last_commit_at + 1)
         try:
-            connection.run("BEGIN IMMEDIATE")
+            connection, now = self._engine.begin()
             unit: _Unit[Any] | None = first
             while unit is not None:
                 together = self._together(unit)
@@ -185,22 +184,19 @@ class WritingStore(Store):
                 if not unit.bulk:
                     patience_s = MAX_GROUP_S
                 unit = self._next_unit() if time.monotonic() < started_s + patience_s else None
-            connection.run("COMMIT")
-        except StorageUnavailable as error:
-            if connection.in_transaction:
-                connection.run("ROLLBACK")
+            self._engine.commit(_topics(group))
+        except Exception as error:  # noqa: BLE001 - not hidden: it is raised again where the units are awaited
+            self._engine.roll_back()
             for unit in group or [first]:
                 unit.error, unit.topics = error, set()
             return group or [first]
-        self._last_commit_at = now
-        self._board[COMMITS] += 1
-        self._units += len(group)
+        self.commits += 1
+        self.units += len(group)
         return group
 
     def _deliver(self, loop: asyncio.AbstractEventLoop, units: list[_Unit[Any]]) -> None:
         def deliver_all() -> None:
-            if not self._closed:
-                self.end_reading()
+            self._before_answers()
             for unit in units:
                 unit.deliver()
 
@@ -240,7 +236,11 @@ class WritingStore(Store):
             return None
 
 
-def _newest(connection: SQLiteConnection) -> int:
+def _topics(units: Iterable[_Unit[Any]]) -> set[str]:
+    return set().union(*(unit.topics for unit in units))
+
+
+def newest_time(connection: Connection) -> int:
     """The latest time any commit can have used. Where rows are in commit order, the last one has it."""
     times = [
         connection.row("SELECT at FROM audit_entry ORDER BY seq DESC LIMIT 1"),
@@ -251,7 +251,7 @@ def _newest(connection: SQLiteConnection) -> int:
     return max((row[0] or 0) for row in times if row)
 
 
-def _run_unit(connection: SQLiteConnection, unit: _Unit[Any], now: int) -> None:
+def _run_unit(connection: Connection, unit: _Unit[Any], now: int) -> None:
     """Runs one unit in its savepoint; whatever it raises is its own answer, unless the engine is in trouble."""
     transaction = Transaction(connection, now)
     connection.run("SAVEPOINT unit")
@@ -267,7 +267,7 @@ def _run_unit(connection: SQLiteConnection, unit: _Unit[Any], now: int) -> None:
     connection.run("RELEASE unit")
 
 
-def _run_units(connection: SQLiteConnection, units: Sequence[_Unit[Any]], now: int) -> None:
+def _run_units(connection: Connection, units: Sequence[_Unit[Any]], now: int) -> None:
     """Runs one unit, or several jointly; each alone where that fails."""
     joint = units[0].joint
     if joint is None or len(units) == 1 or not _run_jointly(connection, joint.work, units, now):
@@ -275,9 +275,7 @@ def _run_units(connection: SQLiteConnection, units: Sequence[_Unit[Any]], now: i
             _run_unit(connection, unit, now)
 
 
-def _run_jointly(
-    connection: SQLiteConnection, work: JointWork[Any, Any], units: Sequence[_Unit[Any]], now: int
-) -> bool:
+def _run_jointly(connection: Connection, work: JointWork[Any, Any], units: Sequence[_Unit[Any]], now: int) -> bool:
     """Runs several units in one savepoint; False, with nothing done, when it failed for all of them."""
     transaction = Transaction(connection, now)
     connection.run("SAVEPOINT unit")
@@ -297,21 +295,3 @@ def _run_jointly(
             unit.result = answer
     units[0].topics = transaction.topics
     return True
-
-
-def open_store(path: Path, clock: Clock, board: memoryview | None = None) -> WritingStore:
-    """Opens (or makes) the database for the one process that may write, its schema brought up to date.
-
-    ``board``: where other processes of the server see what it does.
-    Raises ``lock.DatabaseInUse`` when another process writes to it, ``migrate.SchemaTooNew`` when a newer version
-    made it, ``StorageUnavailable`` when it cannot be opened.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = WriterLock.acquire(path)
-    try:
-        path.touch(mode=0o600)  # SQLite gives its log the same rights
-        migrate(path)
-        return WritingStore(path, lock, clock, own_board() if board is None else board)
-    except BaseException:
-        lock.release()
-        raise

@@ -1,0 +1,33 @@
+"""Migrations of a PostgreSQL database: all steps that are due in one transaction, whichever node comes first."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from threatcloud.storage.migrate import Migration, due_steps, migrations
+from threatcloud.storage.postgres import PostgresConnection
+
+#: What nodes that start together wait for; any number will do.
+_LOCK: Final = 7_411_204_183
+
+
+def migrate_postgres(db: PostgresConnection, known: Sequence[Migration] | None = None) -> list[str]:
+    """Brings the schema up to date; gives the names of the steps taken, none when there was nothing to do.
+
+    ``known`` are the steps there are, those of this version unless given. Raises SchemaTooNew, with nothing changed,
+    for a database of a newer version. Copies of the database are its operator's to make.
+    """
+    known = migrations("postgres") if known is None else known
+    db.run("BEGIN")
+    try:
+        db.run("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+        db.run("CREATE TABLE IF NOT EXISTS schema_version (number bigint NOT NULL)")
+        version = db.row("SELECT max(number) FROM schema_version")
+        due = due_steps(known, (version and version[0]) or 0, "the database")
+        for step in due:
+            db.script(step.sql)
+            db.run("INSERT INTO schema_version (number) VALUES (?)", (step.number,))
+        db.run("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.run("ROLLBACK")
+    return [step.name for step in due]
