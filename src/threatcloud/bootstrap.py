@@ -33,6 +33,7 @@ from threatcloud.services.auditing import Auditing
 from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
+from threatcloud.services.correlating_apart import CorrelatorProcess
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
@@ -57,7 +58,7 @@ from threatcloud.storage.driver import Connection
 from threatcloud.storage.memory import Memory, own_memory, shared_memory
 from threatcloud.storage.names import Names
 from threatcloud.storage.opening import open_store
-from threatcloud.storage.sqlite_store import ReadingStore
+from threatcloud.storage.sqlite_store import ReadingStore, WritingStore
 from threatcloud.storage.store import Store
 
 _MINUTE_S: Final = 60.0
@@ -211,7 +212,8 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     holding = Holding(store, audit)
     maintenance = Maintenance(store, names, holding, clock)
     pace = Pace()
-    correlator = Correlator(store, screener, pace)
+    apart = CorrelatorProcess(settings, store) if isinstance(store, WritingStore) else None
+    correlator = Correlator(store, screener, pace, apart)
     keeping = Keeping(settings.retention_days, settings.purge_grace_days)
     withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
     retention = Retention(store, names, keeping, holding, clock)

@@ -11,7 +11,7 @@ from threatcloud.domain.campaign import Campaign
 from threatcloud.domain.features import SCALES, FeatureKind
 from threatcloud.domain.indicator import detect, indicator_key
 from threatcloud.domain.times import DAY_MS
-from threatcloud.services.correlating import Correlator
+from threatcloud.services.correlating import Correlator, Stepper
 from threatcloud.services.pacing import Pace
 from threatcloud.services.removal import remove
 from threatcloud.services.screening import Screener
@@ -184,8 +184,8 @@ def test_the_length_of_the_steps_makes_no_difference(engine: Engine, screener: S
         for batch, ref, family in batches:
             system.report(*batch, metadata={"malwareFamily": family} | ({"ref": ref} if ref else {}))
             system.clock.now += 1000
-        correlator = Correlator(system.store, screener, Pace())
-        while system.run(system.store.write(partial(correlator.step, most=length))):
+        stepper = Stepper(screener)
+        while system.run(system.store.write(partial(stepper.step, most=length))):
             pass
         found.append(sorted(system.campaigns().values()))
         system.close()

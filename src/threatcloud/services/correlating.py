@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from threatcloud.domain.campaign import MIN_MEMBERS, campaign_id
 from threatcloud.domain.correlation import Group, Neighbourhood, groups, successors
@@ -57,14 +57,64 @@ class _Suffixes:
         self.registered_domain = lru_cache(maxsize=_HOSTS_KEPT)(suffixes.registered_domain)
 
 
+class Stepped(NamedTuple):
+    """How many indicators a step looked at, and how long that took."""
+
+    looked_at: int
+    took_s: float
+
+
+class StepsApart(Protocol):
+    """Takes steps in a process of its own, which runs from the first until ``end``."""
+
+    async def step(self, most: int) -> Stepped:
+        """As ``Stepper.timed_step``; raises Busy when the process ended early, with nothing done."""
+
+    async def end(self) -> None:
+        """Ends the process, if there is one."""
+
+
 class Correlator:
-    """Makes, extends, merges and splits campaigns."""
+    """Keeps campaigns up to date with what is stored.
 
-    def __init__(self, store: Store, screener: Screener, pace: Pace) -> None:
+    ``apart``: where the steps of a long backlog are taken. The interpreter of a server belongs to those who wait for
+    an answer: look-ups beside the correlation of a million indicators had a p99 of 171 ms in one process.
+    """
+
+    def __init__(self, store: Store, screener: Screener, pace: Pace, apart: StepsApart | None = None) -> None:
         self._store = store
+        self._stepper = Stepper(screener)
         self._pace = pace
+        self._apart = apart
         self._stride = Stride(MIN_STEP, MAX_STEP, STEP_S)
+        self.match = self._stepper.match
 
+    async def run(self) -> str:
+        """Takes up everything that is new; says how many indicators it looked at."""
+        looked_at, is_long = 0, False
+        try:
+            while await self._store.read(_is_behind):
+                await self._pace.stand_back()
+                stepped = await self._step(is_apart=is_long)
+                self._stride.took(*stepped)
+                looked_at += stepped.looked_at
+                is_long = stepped.looked_at >= MIN_STEP
+        finally:
+            if self._apart is not None:
+                await self._apart.end()
+        return f"{looked_at} indicators looked at" if looked_at else ""
+
+    async def _step(self, *, is_apart: bool) -> Stepped:
+        most = self._stride.length
+        if is_apart and self._apart is not None:
+            return await self._apart.step(most)
+        return await self._store.write(lambda tx: self._stepper.timed_step(tx, most), bulk=True)
+
+
+class Stepper:
+    """Makes, extends, merges and splits campaigns, a step at a time."""
+
+    def __init__(self, screener: Screener) -> None:
         suffixes = _Suffixes(screener.guard.suffixes)
         guard = replace(screener.guard, suffixes=suffixes)
 
@@ -75,19 +125,10 @@ class Correlator:
 
         self._names = Names(suffixes.registered_domain, is_common)
 
-    async def run(self) -> str:
-        """Takes up everything that is new; says how many indicators it looked at."""
-        looked_at = 0
-        while await self._store.read(_is_behind):
-            await self._pace.stand_back()
-            looked_at += await self._store.write(self._timed_step, bulk=True)
-        return f"{looked_at} indicators looked at" if looked_at else ""
-
-    def _timed_step(self, tx: Transaction) -> int:
+    def timed_step(self, tx: Transaction, most: int) -> Stepped:
+        """A step, and how long it took."""
         started_s = time.monotonic()
-        looked_at = self.step(tx, self._stride.length)
-        self._stride.took(looked_at, time.monotonic() - started_s)
-        return looked_at
+        return Stepped(self.step(tx, most), time.monotonic() - started_s)
 
     def step(self, tx: Transaction, most: int) -> int:
         """Takes up the next few changes, as one unit of work; gives how many indicators they concern."""

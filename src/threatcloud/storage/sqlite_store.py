@@ -13,7 +13,7 @@ from threatcloud.storage.lock import WriterLock
 from threatcloud.storage.migrate import migrate
 from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
 from threatcloud.storage.store import Clock, Listener, WriterFigures
-from threatcloud.storage.writer import KEPT_TOPICS, Writer, newest_time
+from threatcloud.storage.writer import KEPT_TOPICS, Apart, Writer, newest_time
 
 _SCAN_THREADS: Final = 3
 _ONLY_READS: Final = "this process only reads: what writes is for the one that holds the lock"
@@ -202,6 +202,11 @@ class WritingStore(ReadingStore):
     async def write_jointly(self, work: JointWork[P, T], part: P, rows: int = 1) -> T:
         """See ``Store.write_jointly``."""
         return await self._writer.write_jointly(work, part, rows)
+
+    async def write_apart(self, work: Apart[T]) -> T:
+        """What ``work`` gives, which has another process write to the file as one transaction, at the time it is given,
+        while this one writes nothing. It is a bulk unit without topics."""
+        return await self._writer.write_apart(work)
 
     async def empty_log(self) -> bool:
         """See ``Store.empty_log``."""

@@ -4,7 +4,8 @@ There is one writer thread. It takes every unit that waits, runs each in a savep
 once, then answers them all (group commit): a unit that fails rolls back alone, and nobody is answered before the
 disk has the commit. Bulk units wait for all others, and share longer commits: nearly every page of an index over random
 ids is written once a commit, however many rows it serves. Units of joint work (``write_jointly``) that wait together
-are done as one: thirty statements for all of them in place of thirty for each.
+are done as one: thirty statements for all of them in place of thirty for each. What another process is to write
+(``write_apart``) has a turn like any other unit, in which nothing is written here.
 """
 
 import asyncio
@@ -30,16 +31,27 @@ _MAX_JOINT_ROWS: Final = 500
 KEPT_TOPICS: Final = {keys.TOPIC, names.TOPIC}
 
 
+#: Has another process write as one transaction, at the time it is given; nothing it writes has a topic.
+Apart = Callable[[int], T]
+
+
 class _Unit(Generic[T]):
-    """A unit of work and where its answer goes. With ``joint`` it may be done with others."""
+    """A unit of work and where its answer goes. With ``joint`` it may be done with others; with ``apart`` that is done,
+    and no work here."""
 
     def __init__(
-        self, work: Work[T], loop: asyncio.AbstractEventLoop, bulk: bool, joint: "_Joint[T] | None" = None
+        self,
+        work: Work[T],
+        loop: asyncio.AbstractEventLoop,
+        bulk: bool,
+        joint: "_Joint[T] | None" = None,
+        apart: Apart[T] | None = None,
     ) -> None:
         self.work = work
         self.loop = loop
         self.bulk = bulk
         self.joint = joint
+        self.apart = apart
         self.answer: asyncio.Future[T] = loop.create_future()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -126,6 +138,10 @@ class Writer:
         loop = asyncio.get_running_loop()
         return await self._submit(_Unit(alone, loop, bulk=False, joint=_Joint(work, part, rows)))
 
+    async def write_apart(self, work: Apart[T]) -> T:
+        """What ``work`` gives, which has another process commit, at the time it is given, while nobody does here."""
+        return await self._submit(_Unit(_nothing, asyncio.get_running_loop(), bulk=True, apart=work))
+
     async def _submit(self, unit: _Unit[T]) -> T:
         if self._closed:
             raise Busy("the server is stopping", retry_after_s=5)
@@ -160,7 +176,7 @@ class Writer:
             unit = (self._next_turn() or self._queue.get()).unit
             if unit is None:
                 break
-            done = self._commit_group(unit)
+            done = [self._have_committed(unit, unit.apart)] if unit.apart else self._commit_group(unit)
             topics = _topics(done)
             if topics:
                 self.tell(topics)
@@ -194,6 +210,21 @@ class Writer:
         self.units += len(group)
         return group
 
+    def _have_committed(self, unit: _Unit[Any], apart: Apart[Any]) -> _Unit[Any]:
+        """Runs a unit that another process commits; all that read see that something was committed."""
+        try:
+            _, now = self._engine.begin()
+            self._engine.roll_back()
+            unit.result = apart(now)
+            self._engine.begin()
+            self._engine.commit(set())
+        except Exception as error:  # noqa: BLE001 - not hidden: it is raised again where the unit is awaited
+            self._engine.roll_back()
+            unit.error = error
+        self.commits += 1
+        self.units += 1
+        return unit
+
     def _deliver(self, loop: asyncio.AbstractEventLoop, units: list[_Unit[Any]]) -> None:
         def deliver_all() -> None:
             self._before_answers()
@@ -223,9 +254,12 @@ class Writer:
 
     def _next_unit(self) -> _Unit[Any] | None:
         turn = self._next_turn()
-        if turn is not None and turn.unit is None:
+        if turn is None:
+            return None
+        if turn.unit is None or turn.unit.apart:
             self._ahead = turn
-        return turn.unit if turn else None
+            return None
+        return turn.unit
 
     def _next_turn(self) -> _Turn | None:
         """Whose turn it is, taken out of the queue; None when nobody waits."""
@@ -234,6 +268,10 @@ class Writer:
             return turn or self._queue.get_nowait()
         except queue.Empty:
             return None
+
+
+def _nothing(_: Transaction) -> Any:
+    """What is done here for a unit that is done apart."""
 
 
 def _topics(units: Iterable[_Unit[Any]]) -> set[str]:

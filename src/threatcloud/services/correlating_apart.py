@@ -1,0 +1,90 @@
+"""Steps of correlation in a process of their own: what starts it, gives it its orders and ends it.
+
+The process has a connection of its own and commits while the writer of this one waits for it. It ends with the other
+end of its pipe, however that ends, and a step that was under way then leaves nothing.
+"""
+
+import asyncio
+import pickle
+import subprocess
+import sys
+from functools import partial
+from typing import IO, Final, NamedTuple
+
+import msgspec
+
+from threatcloud.config import Settings
+from threatcloud.domain.errors import Busy
+from threatcloud.services.correlating import Stepped
+from threatcloud.storage.sqlite_store import WritingStore
+
+COMMAND: Final = (sys.executable, "-P", "-m", "threatcloud.correlator")
+
+
+class Order(NamedTuple):
+    """What the process is to do: a step over so many changes, committed at this time in UTC milliseconds."""
+
+    most: int
+    now: int
+
+
+class CorrelatorProcess:
+    """The process that correlates for one server: started by the first step, and again after ``end``."""
+
+    def __init__(self, settings: Settings, store: WritingStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def step(self, most: int) -> Stepped:
+        """See ``StepsApart.step``."""
+        if self._process is None:
+            self._process = await asyncio.to_thread(self._start)
+        try:
+            return await self._store.write_apart(partial(_carry_out, self._process, most))
+        except Busy:
+            await self.end()
+            raise
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # Ctrl-C is for the server, which ends this one in time.
+        process = subprocess.Popen(  # noqa: S603 - our own
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        _tell(process, pickle.dumps(self._settings))
+        return process
+
+    async def end(self) -> None:
+        """See ``StepsApart.end``."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await asyncio.to_thread(_reap, process)
+
+
+def _carry_out(process: subprocess.Popen[bytes], most: int, now: int) -> Stepped:
+    _tell(process, msgspec.json.encode(Order(most, now)) + b"\n")
+    answer = _pipe(process.stdout).readline()
+    if not answer.endswith(b"\n"):
+        raise Busy("the process that correlates ended early; its last words are in the log")
+    return msgspec.json.decode(answer, type=Stepped)
+
+
+def _tell(process: subprocess.Popen[bytes], words: bytes) -> None:
+    pipe = _pipe(process.stdin)
+    try:
+        pipe.write(words)
+        pipe.flush()
+    except BrokenPipeError:
+        raise Busy("the process that correlates does not run; its last words are in the log") from None
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    process.wait()
+    _pipe(process.stdin).close()
+    _pipe(process.stdout).close()
