@@ -229,7 +229,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> FilledStore:
 class TestFill:
     def test_the_store_holds_what_it_says(self, filled: FilledStore) -> None:
         told = filled.told
-        with truth.System(filled.folder) as system:
+        with truth.System(filled.folder / "facts.db") as system:
             assert system.read(lambda db: db.row("SELECT count(*) FROM indicator")) == (told.indicators,)
             found = system.read(lambda db: db.row("SELECT count(*), count(DISTINCT kind) FROM sighting"))
             assert found == (told.sightings, 1) == (TINY.sightings, 1)
@@ -244,7 +244,7 @@ class TestFill:
         assert 0 < int(delta[0] or 0) <= fill.delta_values(TINY)
 
     def test_every_rollup_is_what_counting_the_facts_gives(self, filled: FilledStore) -> None:
-        with truth.System(filled.folder) as system:
+        with truth.System(filled.folder / "facts.db") as system:
             names = Names()
             system.read(names.load)
             keys = [key for (key,) in system.read(lambda db: db.rows("SELECT id FROM indicator"))]
@@ -267,7 +267,7 @@ class TestFill:
         assert sorted(stored) == sorted(counted)
 
     def test_nothing_is_left_for_correlation(self, filled: FilledStore) -> None:
-        with truth.System(filled.folder) as system:
+        with truth.System(filled.folder / "facts.db") as system:
             (place,) = system.read(lambda db: db.row("SELECT value FROM meta WHERE name = 'correlation'")) or ("",)
             last = system.read(lambda db: db.row("SELECT max(updated_at) FROM indicator"))
         assert last is not None
