@@ -1,6 +1,7 @@
 """How a published body is sent: in the best coding the client takes, or not at all when the client has it."""
 
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from threatcloud.domain.times import SECOND_MS, http_date
@@ -17,7 +18,7 @@ async def conditional(call: Call, published: Published, media: str, version: str
     coding = choose_coding(call.header(b"accept-encoding") or "")
     headers = {
         "ETag": _etag(published, coding),
-        "Last-Modified": http_date(published.modified_s * SECOND_MS),
+        "Last-Modified": _date(published.modified_s),
         "Cache-Control": "no-cache",
         "X-Feed-Version": version,
         "Vary": _VARY,
@@ -40,6 +41,11 @@ async def kept_body(call: Call, published: Published, media: str, headers: dict[
     return Answer(body, media=media, headers={**headers, "Vary": _VARY}, coding=coding)
 
 
+@lru_cache(maxsize=256)
+def _date(time_s: int) -> str:
+    return http_date(time_s * SECOND_MS)
+
+
 def _etag(published: Published, coding: str) -> str:
     return f'"{published.digest}"' if coding == "identity" else f'"{published.digest}-{coding}"'
 
@@ -48,6 +54,8 @@ def _is_fresh(call: Call, published: Published) -> bool:
     """RFC 9110 section 13.2.2: If-None-Match counts alone when it is there."""
     none_match = call.header(b"if-none-match")
     if none_match is not None:
+        if none_match == f'"{published.digest}"':  # as most send it
+            return True
         tags = {tag.strip().removeprefix("W/") for tag in none_match.split(",")}
         return "*" in tags or any(_etag(published, coding) in tags for coding in CODINGS)
     since = call.header(b"if-modified-since")
