@@ -19,6 +19,7 @@ from threatcloud.domain.network_map import MAP_BYTES
 from threatcloud.domain.report import Role
 from threatcloud.http.app import Gateway, make_app, make_local_app, make_metrics_app
 from threatcloud.http.context import Services
+from threatcloud.http.kept import KeptAnswers
 from threatcloud.http.local_server import serve_local_socket, serve_loopback_port, socket_path
 from threatcloud.http.rate_limit import TABLE_BYTES, RateLimiter, salt_table
 from threatcloud.http.readers import Readers, Start
@@ -247,6 +248,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         withdrawing=withdrawing,
         job_runs=lambda: list(runner.last_runs.values()),
         limiter=base.limiter,
+        pages=KeptAnswers(store),
         endpoints=ENDPOINTS,
         started_s=base.started_s,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from threatcloud.config import Settings
 from threatcloud.http.endpoint import Endpoint
+from threatcloud.http.kept import KeptAnswers
 from threatcloud.http.metrics import RequestFigures
 from threatcloud.http.rate_limit import RateLimiter
 from threatcloud.services.access import KeyDesk, KeyRing
@@ -62,6 +63,7 @@ class Services:
     withdrawing: Withdrawing
     job_runs: Callable[[], list[JobRun]]
     limiter: RateLimiter
+    pages: KeptAnswers
     endpoints: tuple[Endpoint, ...] = ()
     requests: RequestFigures = field(default_factory=RequestFigures)
     started_s: float = field(default_factory=time.monotonic)

@@ -75,9 +75,14 @@ async def search(call: Call) -> Answer:
         country=query.country.upper() if query.country else None,
         campaign=query.campaign,
     )
-    page = await call.services.lookup.search(filters, query.sort, query.page, query.limit, query.cursor)
-    items = [wire.ioc(state) for state in page.items]
-    return collection(items, page.total, query.page, query.limit, page.next_cursor)
+    asked = (filters, query.sort, query.page, query.limit, query.cursor)
+
+    async def make() -> Answer:
+        page = await call.services.lookup.search(*asked)
+        items = [wire.ioc(state) for state in page.items]
+        return collection(items, page.total, query.page, query.limit, page.next_cursor)
+
+    return await call.services.pages.of(asked, make)
 
 
 def _search_term(term: str | None) -> tuple[Network | None, str | None]:
