@@ -121,10 +121,10 @@ async def verdicts(call: Call) -> Answer:
 def _verdict(item: Standing | Indicator | InvalidIndicator, value: str) -> Verdict:
     if isinstance(item, InvalidIndicator):
         return Verdict(value, None, None, "invalid", error=item.reason)
+    kind: Any = item[0]
     if isinstance(item, Indicator):
-        return Verdict(item.value, item.type.value, UNKNOWN_REPUTATION, "unknown")
-    kind: Any = item.indicator.type.value
-    return Verdict(item.indicator.value, kind, *item.brief)
+        return Verdict(item[1], kind, UNKNOWN_REPUTATION, "unknown")
+    return Verdict(item[1], kind, *item[2:])
 
 
 async def private_range(call: Call) -> Answer:

@@ -49,8 +49,12 @@ class Unknown(NamedTuple):
 class Standing(NamedTuple):
     """How a known indicator stands, in short."""
 
-    indicator: Indicator
-    brief: indicators.Brief
+    type: IndicatorType
+    value: str
+    reputation: int
+    status: str
+    sightings: int
+    category: str | None
 
 
 class Share(NamedTuple):
@@ -91,10 +95,7 @@ def _verdicts(db: Connection, values: Sequence[str]) -> list[Standing | Indicato
             found.append((indicator, indicator_key(*indicator)))
     # In the order of the index, so that its pages are read one after another.
     briefs = indicators.briefs(db, sorted({key for _, key in found if key}))
-    return [
-        item if (brief := briefs.get(key)) is None or isinstance(item, InvalidIndicator) else Standing(item, brief)
-        for item, key in found
-    ]
+    return [Standing._make((*item, *brief[1:])) if (brief := briefs.get(key)) else item for item, key in found]  # type: ignore[misc]
 
 
 class Lookup:

@@ -1,7 +1,7 @@
 """The indicator table: states by id, written in batches, searched by page."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -102,19 +102,15 @@ def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes
     return {row[1]: state_of(row, names) for row in rows}
 
 
-class Brief(NamedTuple):
-    """The little that a verdict tells."""
-
-    reputation: int
-    status: str
-    sightings: int
-    category: str | None
+#: The little that a verdict tells: id, reputation, status, sightings, category. A row as it comes, since one look-up
+#: reads ten thousand.
+Brief = tuple[bytes, int, str, int, str | None]
 
 
 def briefs(db: Connection, keys: Sequence[bytes]) -> dict[bytes, Brief]:
     """What verdicts tell of those that exist among the ids, by id: a fifth of what a whole state costs."""
     rows = db.rows_in("SELECT id, reputation, status, sightings, category FROM indicator WHERE id IN keys()", keys)
-    return {row[0]: Brief(*row[1:]) for row in rows}
+    return {row[0]: row for row in rows}
 
 
 def next_pk(db: Connection) -> int:
