@@ -44,6 +44,7 @@ from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
+from threatcloud.services.readiness import Readiness
 from threatcloud.services.rendering import Renderer
 from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
@@ -246,6 +247,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         replaying=Replaying(store, names, pace),
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
+        readiness=Readiness(store, publisher, screener),
         job_runs=lambda: list(runner.last_runs.values()),
         limiter=base.limiter,
         pages=KeptAnswers(store),

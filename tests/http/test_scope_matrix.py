@@ -54,6 +54,7 @@ class Rule(Enum):
 #: Section 1.1 for every route; ``*`` is a variable segment.
 CONTRACT: Final = {
     "GET /health": Rule.NOTHING,
+    "GET /ready": Rule.NOTHING,
     "GET /openapi.json": Rule.NOTHING,
     "GET /docs": Rule.NOTHING,
     "GET /docs/style.css": Rule.NOTHING,

@@ -22,6 +22,7 @@ from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.publishing import Publisher
+from threatcloud.services.readiness import Readiness
 from threatcloud.services.rendering import Renderer
 from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
@@ -61,6 +62,7 @@ class Services:
     replaying: Replaying
     erasure: Erasure
     withdrawing: Withdrawing
+    readiness: Readiness
     job_runs: Callable[[], list[JobRun]]
     limiter: RateLimiter
     pages: KeptAnswers

@@ -44,6 +44,7 @@ MEANING: Final = {
         503,
         "The server cannot take the request now; nothing was stored, a retry after Retry-After is safe.",
     ),
+    "not_ready": (503, "The server cannot serve now; the error says why. Only /ready answers so."),
     "storage_unavailable": (503, "The database does not answer or cannot be written."),
 }
 

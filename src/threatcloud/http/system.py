@@ -1,4 +1,4 @@
-"""``/health``, ``/metrics``, ``/openapi.json`` and ``/docs``."""
+"""``/health``, ``/ready``, ``/metrics``, ``/openapi.json`` and ``/docs``."""
 
 from typing import Final, Literal
 
@@ -6,6 +6,7 @@ from threatcloud import __version__
 from threatcloud.http import docs, metrics, openapi, wire
 from threatcloud.http.answer import Answer, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
+from threatcloud.storage import probe
 
 
 class Health(wire.Shape):
@@ -19,8 +20,20 @@ class Health(wire.Shape):
 
 async def health(call: Call) -> Answer:
     """Healthy as long as the database answers; 503 when it does not."""
-    await call.services.store.read(lambda db: db.row("SELECT 1 FROM meta LIMIT 1"))
+    await call.services.store.read(probe.read)
     return ok(Health("healthy", __version__, call.services.uptime_s(), "connected"))
+
+
+class Ready(wire.Shape):
+    """The server can serve."""
+
+    status: Literal["ready"]
+
+
+async def ready(call: Call) -> Answer:
+    """Ready when the store can be read and written, the lists are rendered and the benign lists loaded."""
+    await call.services.readiness.check()
+    return ok(Ready("ready"))
 
 
 async def metrics_text(call: Call) -> Answer:
@@ -54,6 +67,19 @@ ENDPOINTS: Final = (
         from_database=True,
         answer=Health,
         errors=("storage_unavailable",),
+        tag="System",
+    ),
+    Endpoint(
+        method="GET",
+        path="/ready",
+        summary="Whether the server can serve",
+        description="For proxies and orchestrators: the database can be read and written, the lists are rendered, the "
+        "benign lists loaded. As of a second ago at most.",
+        access=Access.OPEN,
+        rate=RateClass.NONE,
+        handler=ready,
+        answer=Ready,
+        errors=("not_ready",),
         tag="System",
     ),
     Endpoint(

@@ -9,13 +9,13 @@ from threatcloud.config import Settings
 from threatcloud.domain.publication import Guard
 from threatcloud.enrich.attack import AttackCatalog, load_attack
 from threatcloud.enrich.geo import Locator, load_locator
-from threatcloud.enrich.guard import load_guard
+from threatcloud.enrich.guard import LoadedGuard, load_guard
 from threatcloud.services.screening import Screener
 
 _log = structlog.get_logger("loading")
 
 
-def _load_guard(settings: Settings) -> Guard:
+def _load_whole_guard(settings: Settings) -> LoadedGuard:
     """Where there is a database, the benign lists are kept beside it: making them takes most of a second."""
     own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
     kept = settings.db_path.with_name(f"{settings.db_path.name}.benign") if settings.db_path.exists() else None
@@ -24,7 +24,11 @@ def _load_guard(settings: Settings) -> Guard:
         _log.warning("degraded: benign lists are missing", lists=loaded.missing)
     for problem in loaded.problems:
         _log.warning("own benign list", problem=problem)
-    return loaded.guard
+    return loaded
+
+
+def _load_guard(settings: Settings) -> Guard:
+    return _load_whole_guard(settings).guard
 
 
 def _load_locator(settings: Settings) -> Locator:
@@ -40,7 +44,8 @@ def _load_attack(settings: Settings) -> AttackCatalog:
 
 def make_screener(settings: Settings) -> Screener:
     """The guard, the locator and ATT&CK."""
-    return Screener(_load_guard(settings), _load_locator(settings), _load_attack(settings))
+    loaded = _load_whole_guard(settings)
+    return Screener(loaded.guard, _load_locator(settings), _load_attack(settings), loaded.missing)
 
 
 class LateScreener(Screener):

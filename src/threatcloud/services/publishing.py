@@ -104,6 +104,11 @@ class Publisher:
                 await self._refresh({wanted.type for wanted in DEFAULT_LISTS})
                 self._is_started = True
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the default lists are there to be served."""
+        return self._is_started
+
     async def _take_up(self) -> None:
         for saved in await self._store.scan(feeds.load_snapshots):
             for wanted in DEFAULT_LISTS:

@@ -23,10 +23,14 @@ class Screened(NamedTuple):
 class Screener:
     """Judges and locates indicators; replaced as a whole when lists or databases change."""
 
-    def __init__(self, guard: Guard, locator: Locator, attack: AttackCatalog) -> None:
+    def __init__(
+        self, guard: Guard, locator: Locator, attack: AttackCatalog, missing_lists: tuple[str, ...] = ()
+    ) -> None:
         self.guard = guard
         self.locator = locator
         self.attack = attack
+        #: Benign lists that the guard has to do without.
+        self.missing_lists = missing_lists
 
     def screen(self, indicator: Indicator, anonymised: bool) -> Screened:
         """The finding for one indicator."""
