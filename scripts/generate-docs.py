@@ -129,7 +129,8 @@ def metrics() -> str:
 async def _scrape() -> str:
     """The metrics of a new, empty server that has answered one request and run one job."""
     with tempfile.TemporaryDirectory() as folder:
-        node = await open_node(load_settings({"db_path": Path(folder) / "empty.db"}, {}, Path(folder)))
+        flags = {"db_path": Path(folder) / "empty.db", "redis_url": "unix:///nowhere"}
+        node = await open_node(load_settings(flags, {}, Path(folder)))
         try:
             services = node.services
             await services.publisher.start()

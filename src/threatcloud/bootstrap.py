@@ -25,6 +25,7 @@ from threatcloud.http.rate_limit import TABLE_BYTES, RateLimiter, salt_table
 from threatcloud.http.readers import Readers, Start
 from threatcloud.http.relay import HomeProtocol, make_home_app
 from threatcloud.http.routes import ENDPOINTS
+from threatcloud.http.shared_limits import SharedLimiter
 from threatcloud.jobs import Job, JobRunner
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
@@ -248,9 +249,10 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
         readiness=Readiness(store, publisher, screener),
-        job_runs=lambda: list(runner.last_runs.values()),
+        jobs=runner.figures,
         limiter=base.limiter,
         pages=KeptAnswers(store),
+        shared_limiter=SharedLimiter(settings.redis_url, secret.limits) if settings.redis_url else None,
         endpoints=ENDPOINTS,
         started_s=base.started_s,
     )
@@ -368,5 +370,7 @@ def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
                     task.cancel()
         await services.auditing.flush()
         await services.publisher.save()
+        if services.shared_limiter is not None:
+            await services.shared_limiter.close()
 
     return make_app(Gateway(node.services), lifespan)

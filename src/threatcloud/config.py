@@ -60,6 +60,7 @@ class Settings:
     secret_file: Path | None
     metrics_port: int
     workers: int
+    redis_url: str | None
 
     @property
     def secret_path(self) -> Path:
@@ -167,6 +168,15 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _redis_url(text: str) -> str | None:
+    url = text.strip()
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError
+    return url or None
+
+
+#: What is said of a wrong value must not tell it.
+_SECRET_FIELDS: Final = {"api_keys", "redis_url"}
 _RATE: Final = _integer(1, 1_000_000)
 _RATE_WANTS: Final = "a whole number from 1 to 1000000"
 _FILE_WANTS: Final = "the path of a file that exists"
@@ -359,6 +369,14 @@ SETTINGS: Final = (
         "a whole number from 1 to 64",
         "Processes that answer requests: one writes, the others look up and search; no more than cores.",
     ),
+    Setting(
+        "redis_url",
+        "TC_REDIS_URL",
+        "",
+        _redis_url,
+        "an address redis://, rediss:// or unix://",
+        "Redis (or Valkey) in which nodes share their rate limits; each has its own otherwise. Needs the extra redis.",
+    ),
 )
 
 
@@ -405,7 +423,7 @@ def _read(setting: Setting, origin: str, text: str) -> Any:
         return setting.read(text)
     except (ValueError, KeyError) as error:
         reason = f" ({error})" if setting.field == "api_keys" else ""
-        got = "a value that does not fit" if setting.field == "api_keys" else repr(text)
+        got = "a value that does not fit" if setting.field in _SECRET_FIELDS else repr(text)
         raise SettingError(f"{origin}: got {got}{reason}, wants {setting.wants}") from None
 
 

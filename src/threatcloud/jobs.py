@@ -1,6 +1,7 @@
 """Background jobs: one table in bootstrap, one runner; every run leaves a row an operator can see."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -26,6 +27,14 @@ class Job(NamedTuple):
     run: Callable[[], Awaitable[str]]
 
 
+class JobFigures(NamedTuple):
+    """What a job has come to: its last run, None before the first, and how many runs failed since the start."""
+
+    name: str
+    last: JobRun | None
+    failures: int
+
+
 class JobRunner:
     """Runs each job at its interval, one at a time each, and records the outcome."""
 
@@ -34,6 +43,12 @@ class JobRunner:
         self._store = store
         self._clock = clock
         self.last_runs: dict[str, JobRun] = {}
+        self._failures = Counter[str]()
+
+    def figures(self) -> list[JobFigures]:
+        """What the jobs have come to."""
+        names = dict.fromkeys([*(job.name for job in self._table), *self.last_runs])
+        return [JobFigures(name, self.last_runs.get(name), self._failures[name]) for name in names]
 
     async def run_forever(self) -> None:
         """Runs all jobs until cancelled."""
@@ -58,6 +73,7 @@ class JobRunner:
         except (DomainError, OSError) as error:
             outcome, detail = FAILED, str(error)
         if outcome == FAILED:
+            self._failures[job.name] += 1
             _log.error("job failed", job=job.name, detail=detail)
         run = JobRun(job.name, started_at, self._clock(), outcome, detail)
         before = self.last_runs.get(job.name)

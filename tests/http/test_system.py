@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_socket import SocketConnectBlockedError
 
-from tests.http.conftest import READER, Api, LiveServer, Start, ok, refused, within
+from tests.http.conftest import READER, WRITER, Api, LiveServer, Start, item, ok, refused, within
 from threatcloud import __version__
 from threatcloud.http.openapi import document
 from threatcloud.http.routes import ENDPOINTS
@@ -127,3 +127,33 @@ def test_docs_need_nothing_from_elsewhere(server: LiveServer) -> None:
 def test_tests_cannot_reach_another_machine(api: Api) -> None:
     with pytest.warns(UserWarning, match="192.0.2.1"), pytest.raises(SocketConnectBlockedError):
         socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+
+
+def figure(api: Api, name: str) -> float:
+    """The one value of a series, named with its labels as it is printed."""
+    line = next(line for line in api.get("/metrics").text.splitlines() if line.startswith(f"{name} "))
+    return float(line.rpartition(" ")[2])
+
+
+def test_metrics_tell_what_limits_refused(start: Start) -> None:
+    live = start(TC_RATE_LIMIT_WRITE="2")
+    statuses = [live.client(WRITER).post("/api/threats", json={"threats": []}).status_code for _ in range(5)]
+
+    assert statuses == [400, 400, 429, 429, 429]
+    assert figure(live.client(READER), 'threatcloud_limit_refusals_total{limit="write"}') == 3
+    assert figure(live.client(READER), 'threatcloud_limit_refusals_total{limit="read"}') == 0
+
+
+def test_metrics_tell_what_the_writer_does_and_that_nothing_waits_to_be_published(api: Api) -> None:
+    names = "threatcloud_writer_units_total", "threatcloud_writer_busy_seconds_total"
+    before = [figure(api, name) for name in names]
+    api.report(item())
+
+    assert all(figure(api, name) > was for name, was in zip(names, before, strict=True))
+    assert within(5, lambda: figure(api, "threatcloud_feed_waiting_seconds") == 0)
+
+
+def test_metrics_tell_how_jobs_went(api: Api) -> None:
+    assert within(5, lambda: 'threatcloud_job_duration_seconds{job="expire"}' in api.get("/metrics").text)
+    assert figure(api, 'threatcloud_job_failures_total{job="expire"}') == 0
+    assert figure(api, 'threatcloud_job_failures_total{job="decay"}') == 0, "no run yet"

@@ -27,9 +27,11 @@ from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.errors import answer_error, failure
 from threatcloud.http.exchange import Exchange
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
+from threatcloud.http.rate_limit import Allowance
 from threatcloud.http.request_id import request_id as request_id_of
-from threatcloud.http.routes import Found, RouteTable
+from threatcloud.http.routes import Found, Route, RouteTable
 from threatcloud.http.sending import Sender
+from threatcloud.http.shared_limits import SharedLimiter
 from threatcloud.services.access import LOCAL_OPERATOR
 
 _log = structlog.get_logger("http")
@@ -53,6 +55,7 @@ class Gateway:
             services.ring, public_read=settings.public_read, anonymous_upload=settings.allow_anonymous_upload
         )
         self._limiter = services.limiter
+        self._shared = None if local else services.shared_limiter
         self._limits = {
             RateClass.READ: settings.rate_limit_read,
             RateClass.WRITE: settings.rate_limit_write,
@@ -99,18 +102,13 @@ class Gateway:
     async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
         services, scope = self._services, exchange.scope
         exchange.address = _address(scope, self._trusted_proxies)
-        found = self._table.find(scope["raw_path"])
-        if found is None:
-            return self._no_route(exchange)
-        method = exchange.method
-        route = found.routes.get("GET" if method == "HEAD" else method)
-        if route is None:
-            return self._wrong_method(exchange, found)
+        way = self._way(exchange) if self._shared is None else await self._counted_way(exchange, self._shared)
+        if isinstance(way, Answer):
+            return way
+        route, params, caller = way
         endpoint = route.endpoint
-        exchange.route_name = endpoint.path
-        caller = self._admit(exchange, endpoint)
         call = Call(services, caller, exchange.headers, exchange.request_id)
-        call.params = found.params
+        call.params = params
         call.query = route.query.read(scope["query_string"])
         if route.body is not None:
             call.raw_body = await _read_body(exchange.headers, receive, endpoint.max_body_bytes)
@@ -120,6 +118,31 @@ class Gateway:
         if endpoint.access is not Access.OPEN and endpoint.rate in _READS:
             services.auditing.note_read(endpoint.path, caller)
         return answer
+
+    def _way(self, exchange: Exchange) -> tuple[Route, dict[str, str], Caller] | Answer:
+        """Where the request leads and who sent it, or what it is answered at once."""
+        found = self._table.find(exchange.scope["raw_path"])
+        if found is None:
+            return self._no_route(exchange)
+        method = exchange.method
+        route = found.routes.get("GET" if method == "HEAD" else method)
+        if route is None:
+            return self._wrong_method(exchange, found)
+        exchange.route_name = route.endpoint.path
+        return route, found.params, self._admit(exchange, route.endpoint)
+
+    async def _counted_way(
+        self, exchange: Exchange, shared: SharedLimiter
+    ) -> tuple[Route, dict[str, str], Caller] | Answer:
+        """As ``_way``, counted by all nodes, too."""
+        try:
+            return self._way(exchange)
+        finally:
+            if exchange.taken is not None:
+                rate_class, key, limit = exchange.taken
+                allowance = await shared.take(rate_class, key, exchange.address, limit)
+                if allowance is not None:
+                    self._allow(exchange, rate_class, allowance)
 
     def _admit(self, exchange: Exchange, endpoint: Endpoint) -> Caller:
         """The caller, once its key, its rate and its scope are in order."""
@@ -144,10 +167,18 @@ class Gateway:
             return
         limit = self._limits.get(rate_class, self._services.settings.rate_limit_anonymous)  # type: ignore[call-overload]
         allowance = self._limiter.take(rate_class, key, exchange.address, limit, now_s)
+        self._allow(exchange, rate_class, allowance)
+        if self._shared is not None:
+            exchange.taken = (rate_class, key, limit)
+
+    def _allow(self, exchange: Exchange, rate_class: str, allowance: Allowance) -> None:
+        """Notes what a limit has left; RateLimited where that is nothing."""
         exchange.allowance = allowance
         if allowance.retry_after_s:
+            self._services.requests.note_refusal(rate_class)
             raise RateLimited(
-                f"more than {limit} requests a minute ({rate_class}); try again in {allowance.retry_after_s} s",
+                f"more than {allowance.limit} requests a minute ({rate_class}); "
+                f"try again in {allowance.retry_after_s} s",
                 allowance.retry_after_s,
             )
 

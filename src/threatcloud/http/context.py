@@ -9,6 +9,8 @@ from threatcloud.http.endpoint import Endpoint
 from threatcloud.http.kept import KeptAnswers
 from threatcloud.http.metrics import RequestFigures
 from threatcloud.http.rate_limit import RateLimiter
+from threatcloud.http.shared_limits import SharedLimiter
+from threatcloud.jobs import JobFigures
 from threatcloud.services.access import KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.allowing import AllowDesk
@@ -30,7 +32,6 @@ from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.withdrawal import Withdrawing
-from threatcloud.storage.jobs import JobRun
 from threatcloud.storage.store import Clock, Store
 
 
@@ -63,9 +64,10 @@ class Services:
     erasure: Erasure
     withdrawing: Withdrawing
     readiness: Readiness
-    job_runs: Callable[[], list[JobRun]]
+    jobs: Callable[[], list[JobFigures]]
     limiter: RateLimiter
     pages: KeptAnswers
+    shared_limiter: SharedLimiter | None = None
     endpoints: tuple[Endpoint, ...] = ()
     requests: RequestFigures = field(default_factory=RequestFigures)
     started_s: float = field(default_factory=time.monotonic)

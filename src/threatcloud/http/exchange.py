@@ -14,7 +14,17 @@ _NO_ALLOWANCE: Final = Allowance(0, 0, 0, 0)
 class Exchange:
     """One request on its way through."""
 
-    __slots__ = ("address", "allowance", "has_read_body", "headers", "method", "request_id", "route_name", "scope")
+    __slots__ = (
+        "address",
+        "allowance",
+        "has_read_body",
+        "headers",
+        "method",
+        "request_id",
+        "route_name",
+        "scope",
+        "taken",
+    )
 
     def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
         self.scope = scope
@@ -25,6 +35,8 @@ class Exchange:
         self.route_name = "(none)"
         self.allowance = _NO_ALLOWANCE
         self.has_read_body = False
+        #: The bucket it was taken out of, where nodes share them: class, key and limit.
+        self.taken: tuple[str, str, int] | None = None
 
     def leaves_much_unread(self) -> bool:
         """Whether more of the body may be on its way than the protocol discards to keep the connection."""

@@ -4,25 +4,29 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from threatcloud import __version__
 from threatcloud.domain.times import SECOND_MS
 
 if TYPE_CHECKING:
     from threatcloud.http.context import Services
 
 BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_LIMITS: Final = ("read", "write", "feed", "anonymous", "failed authentication")
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class RequestFigures:
-    """Requests by route, method and status, and how long routes take."""
+    """Requests by route, method and status, how long routes take, and what limits refused."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, int], int] = {}
         self.seconds: dict[str, list[float]] = {}
+        #: Requests that a limit refused, by its class.
+        self.refusals: dict[str, int] = dict.fromkeys(_LIMITS, 0)
 
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts one request."""
@@ -34,19 +38,30 @@ class RequestFigures:
         cells[bisect_left(BUCKETS_S, seconds)] += 1
         cells[-1] += seconds
 
-    def take(self) -> tuple[dict[tuple[str, str, int], int], dict[str, list[float]]]:
+    def note_refusal(self, rate_class: str) -> None:
+        """Counts one request that a limit refused."""
+        self.refusals[rate_class] = self.refusals.get(rate_class, 0) + 1
+
+    def take(self) -> tuple[dict[tuple[str, str, int], int], dict[str, list[float]], dict[str, int]]:
         """What was counted since, for another process to add; here it is forgotten."""
-        taken = self.requests, self.seconds
-        self.requests, self.seconds = {}, {}
+        taken = self.requests, self.seconds, self.refusals
+        self.requests, self.seconds, self.refusals = {}, {}, {}
         return taken
 
-    def add(self, requests: Mapping[tuple[str, str, int], int], seconds: Mapping[str, list[float]]) -> None:
+    def add(
+        self,
+        requests: Mapping[tuple[str, str, int], int],
+        seconds: Mapping[str, list[float]],
+        refusals: Mapping[str, int],
+    ) -> None:
         """Counts what another process has counted."""
         for key, count in requests.items():
             self.requests[key] = self.requests.get(key, 0) + count
         for route, cells in seconds.items():
             known = self.seconds.get(route, [0.0] * len(cells))
             self.seconds[route] = [ours + theirs for ours, theirs in zip(known, cells, strict=True)]
+        for rate_class, count in refusals.items():
+            self.refusals[rate_class] = self.refusals.get(rate_class, 0) + count
 
 
 class _Figures(Collector):
@@ -55,9 +70,15 @@ class _Figures(Collector):
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("threatcloud_uptime_seconds", "Time since the start.", self._services.uptime_s())
+        version = GaugeMetricFamily("threatcloud_version", "1, with the version as label.", labels=("version",))
+        version.add_metric((__version__,), 1)
+        yield version
         yield from self._collect_requests()
-        yield from self._collect_writer()
+        yield from self._collect_limits()
+        yield from self._collect_store()
         yield from self._collect_feeds()
+        yield from self._collect_jobs()
 
     def _collect_requests(self) -> Iterator[Metric]:
         counts = CounterMetricFamily("threatcloud_requests", "Requests answered.", labels=("route", "method", "status"))
@@ -73,13 +94,37 @@ class _Figures(Collector):
             times.add_metric((route,), buckets, cells[-1])
         yield times
 
-    def _collect_writer(self) -> Iterator[Metric]:
-        figures = self._services.store.figures()
-        yield GaugeMetricFamily("threatcloud_writer_waiting_units", "Units of work that wait.", figures.waiting)
-        yield CounterMetricFamily("threatcloud_writer_commits", "Transactions committed.", figures.commits)
-        yield CounterMetricFamily("threatcloud_writer_units", "Units of work committed.", figures.units)
+    def _collect_limits(self) -> Iterator[Metric]:
+        refused = CounterMetricFamily("threatcloud_limit_refusals", "Requests refused by a limit.", labels=("limit",))
+        for rate_class, count in self._requests.refusals.items():
+            refused.add_metric((rate_class,), count)
+        yield refused
+        if self._services.shared_limiter is None:
+            return
+        shared = self._services.shared_limiter.figures()
+        yield GaugeMetricFamily("threatcloud_limits_shared", "1: limits hold over all nodes.", int(shared.is_shared))
+        yield CounterMetricFamily("threatcloud_limits_redis_failures", "Calls Redis did not answer.", shared.failures)
+        alone = "Requests counted by this node alone, for want of Redis."
+        yield CounterMetricFamily("threatcloud_limits_local", alone, shared.alone)
+
+    def _collect_store(self) -> Iterator[Metric]:
+        work = self._services.store.workload()
+        yield GaugeMetricFamily("threatcloud_writer_waiting_units", "Units of work that wait.", work.waiting)
+        yield CounterMetricFamily("threatcloud_writer_commits", "Transactions committed.", work.commits)
+        yield CounterMetricFamily("threatcloud_writer_units", "Units of work committed.", work.units)
+        yield CounterMetricFamily("threatcloud_writer_busy_seconds", "Time the writer was at work.", work.busy_s)
+        seen = "Commits seen, of this process and of others on the same database."
+        yield CounterMetricFamily("threatcloud_commits_seen", seen, self._services.store.figures().commits)
+        pools = ("size", "Threads of a pool at most."), ("busy", "Threads that work."), ("waiting", "Reads that wait.")
+        for name, meaning in pools:
+            family = GaugeMetricFamily(f"threatcloud_pool_{name}", meaning, labels=("pool",))
+            for pool, figures in work.pools.items():
+                family.add_metric((pool,), getattr(figures, name))
+            yield family
 
     def _collect_feeds(self) -> Iterator[Metric]:
+        waiting = "For how long what may have changed lists has waited to be published; 0: nothing waits."
+        yield GaugeMetricFamily("threatcloud_feed_waiting_seconds", waiting, self._services.publisher.waiting_s())
         entries = GaugeMetricFamily("threatcloud_feed_entries", "Entries of a published list.", labels=("feed",))
         size = GaugeMetricFamily(
             "threatcloud_feed_bytes", "Bytes of a published list in all codings.", labels=("feed",)
@@ -98,14 +143,24 @@ class _Figures(Collector):
         for name, kept in self._services.holding.held_back.items():
             held.add_metric((name,), kept)
         yield held
-        jobs = GaugeMetricFamily("threatcloud_job_seconds", "When a job last ended.", labels=("job", "outcome"))
-        for run in self._services.job_runs():
-            jobs.add_metric((run.name, run.outcome), (run.finished_at or 0) / SECOND_MS)
-        yield jobs
+
+    def _collect_jobs(self) -> Iterator[Metric]:
+        ended = GaugeMetricFamily("threatcloud_job_seconds", "When a job last ended.", labels=("job", "outcome"))
+        took = GaugeMetricFamily("threatcloud_job_duration_seconds", "How long its last run took.", labels=("job",))
+        failed = CounterMetricFamily("threatcloud_job_failures", "Runs of a job that failed.", labels=("job",))
+        for job in self._services.jobs():
+            failed.add_metric((job.name,), job.failures)
+            if job.last is not None and job.last.finished_at is not None:
+                ended.add_metric((job.name, job.last.outcome), job.last.finished_at / SECOND_MS)
+                took.add_metric((job.name,), (job.last.finished_at - job.last.started_at) / SECOND_MS)
+        yield ended
+        yield took
+        yield failed
 
 
 def render(requests: RequestFigures, services: "Services") -> bytes:
-    """All figures in the Prometheus text format."""
+    """All figures in the Prometheus text format, with those that every process has (memory, files, CPU)."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(requests, services))
+    ProcessCollector(registry=registry)
     return generate_latest(registry)

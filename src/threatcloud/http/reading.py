@@ -83,3 +83,5 @@ async def beside_reading(services: Services, relay: Relay) -> AsyncIterator[None
                 task.cancel()
     await hand_over()
     relay.close()
+    if services.shared_limiter is not None:
+        await services.shared_limiter.close()

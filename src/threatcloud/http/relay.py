@@ -45,6 +45,7 @@ class Counts(msgspec.Struct, array_like=True):
     reads: list[tuple[int, str, str, str, int]]
     requests: list[tuple[str, str, int, int]]
     seconds: dict[str, list[float]]
+    refusals: dict[str, int]
 
 
 _decode_counts: Final = msgspec.msgpack.Decoder(Counts).decode
@@ -53,14 +54,16 @@ _decode_counts: Final = msgspec.msgpack.Decoder(Counts).decode
 def take_counts(services: Services) -> Counts | None:
     """What was counted here, which is then no longer; None when that is nothing."""
     reads = [(*read, count) for read, count in services.auditing.take_reads().items()]
-    requests, seconds = services.requests.take()
-    return Counts(reads, [(*key, count) for key, count in requests.items()], seconds) if requests else None
+    requests, seconds, refusals = services.requests.take()
+    counted = [(*key, count) for key, count in requests.items()]
+    return Counts(reads, counted, seconds, refusals) if requests else None
 
 
 def add_counts(services: Services, counts: Counts) -> None:
     """Counts what another process has counted."""
     services.auditing.add_reads({tuple(read): count for *read, count in counts.reads})  # type: ignore[misc]
-    services.requests.add({tuple(key): count for *key, count in counts.requests}, counts.seconds)  # type: ignore[misc]
+    requests = {tuple(key): count for *key, count in counts.requests}
+    services.requests.add(requests, counts.seconds, counts.refusals)  # type: ignore[arg-type]
 
 
 def make_home_app(services: Services) -> ASGIApp:

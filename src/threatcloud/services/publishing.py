@@ -86,6 +86,9 @@ class Publisher:
         self._release: Release | None = None
         self._refreshing = asyncio.Lock()
         self._is_started = False
+        #: When it was last said that lists may have changed, and since when one has waited to be looked at.
+        self._changed_s = 0.0
+        self._waits_since_s: float | None = None
         #: Deltas and packages: everybody who follows asks for the same few.
         self.shelf: Shelf[Published] = Shelf(MAX_SHELVED, MAX_SHELVED_BYTES)
         #: Lists in other formats, which may be long; apart, so that they do not push out what agents ask for.
@@ -182,7 +185,10 @@ class Publisher:
         """
         await self.start()
         async with self._refreshing:
-            return await self._refresh(kinds)
+            began_s = time.monotonic()
+            changed = await self._refresh(kinds)
+            self._waits_since_s = began_s if self._changed_s > began_s else None
+            return changed
 
     async def _refresh(self, kinds: set[IndicatorType]) -> int:
         after = self._release.seq if self._release else 0
@@ -202,6 +208,15 @@ class Publisher:
                 changed += 1
         await self._enter_release(seq, rules_at)
         return changed
+
+    def note_change(self) -> None:
+        """Notes that lists may have changed: from now on they wait to be looked at."""
+        self._changed_s = time.monotonic()
+        self._waits_since_s = self._waits_since_s or self._changed_s
+
+    def waiting_s(self) -> float:
+        """For how long what may have changed lists has waited to be published; 0 when nothing does."""
+        return time.monotonic() - self._waits_since_s if self._waits_since_s else 0.0
 
     def mark_stale(self, kinds: set[IndicatorType]) -> None:
         """Notes that lists of these types have changed: those that are no default are rendered when asked for."""
@@ -285,6 +300,7 @@ class RefreshLoop:
 
     def _note(self, kinds: set[IndicatorType]) -> None:
         self._publisher.mark_stale(kinds)
+        self._publisher.note_change()
         self._wake.set()
 
     async def run(self) -> None:

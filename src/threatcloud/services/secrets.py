@@ -25,6 +25,7 @@ class Secret:
     def __init__(self, root: bytes) -> None:
         self._keys = hmac.digest(root, b"threat-cloud api keys", "sha256")
         self.audit = hmac.digest(root, b"threat-cloud audit ledger", "sha256")
+        self.limits = hmac.digest(root, b"threat-cloud shared limits", "sha256")
         self._credentials = hmac.digest(root, b"threat-cloud trapped credentials", "sha256")
 
     def digest_key(self, key: str) -> bytes:

@@ -4,11 +4,9 @@ Over all nodes one group commits at a time (docs/adr/0015): whoever holds the ro
 numbers follow each other in the order of commits, as they do with one writer.
 """
 
-import asyncio
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
@@ -17,9 +15,10 @@ import psycopg
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.storage import feeds, rules
 from threatcloud.storage.driver import Connection, JointWork, P, Read, StorageUnavailable, T, Work
+from threatcloud.storage.pool import Pool, PoolFigures
 from threatcloud.storage.postgres import PostgresConnection
 from threatcloud.storage.postgres_migrate import migrate_postgres
-from threatcloud.storage.store import Clock, Listener, WriterFigures
+from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Writer, newest_time
 
 #: A point read waits for the network more than it works: these wait side by side.
@@ -66,11 +65,11 @@ class _Readers:
         self._on_begin = on_begin
         self._own = threading.local()
         self._opened: set[PostgresConnection] = set()
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = Pool(threads, name)
 
     async def run(self, fn: Read[T]) -> T:
         """The answer of a read, in a transaction of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, fn)
+        return await self._threads.run(self._run, fn)
 
     def _run(self, fn: Read[T]) -> T:
         connection = self._begin()
@@ -91,9 +90,13 @@ class _Readers:
                 self._opened.discard(known)
         return connection
 
+    def figures(self) -> PoolFigures:
+        """How its threads are used."""
+        return self._threads.figures()
+
     def close(self) -> None:
         """Lets the reads that run end, then closes the connections."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()
         for connection in self._opened:
             connection.close()
 
@@ -253,6 +256,11 @@ class PostgresStore:
     def figures(self) -> WriterFigures:
         """See ``Store.figures``. Commits of other nodes count."""
         return WriterFigures(self._writer.commits + self._heard, self._writer.units, self._writer.waiting)
+
+    def workload(self) -> Workload:
+        """See ``Store.workload``."""
+        writer, pools = self._writer, {"read": self._points.figures(), "scan": self._scanners.figures()}
+        return Workload(writer.commits, writer.units, writer.waiting, writer.busy_s, pools)
 
     @property
     def kept_version(self) -> int:

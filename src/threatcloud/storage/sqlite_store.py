@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +10,9 @@ from threatcloud.storage.board import COMMITS, EMPTYING, KEPT, LOG_WAITS, own_bo
 from threatcloud.storage.driver import Connection, JointWork, P, Read, T, Work
 from threatcloud.storage.lock import WriterLock
 from threatcloud.storage.migrate import migrate
+from threatcloud.storage.pool import Pool
 from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
-from threatcloud.storage.store import Clock, Listener, WriterFigures
+from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Apart, Writer, newest_time
 
 _SCAN_THREADS: Final = 3
@@ -40,7 +40,7 @@ class ReadingStore:
         self._loop_connection = self._connect()
         self._scan_connections = threading.local()
         self._scan_opened: list[SQLiteConnection] = []
-        self._scanners = ThreadPoolExecutor(_SCAN_THREADS, thread_name_prefix="scan")
+        self._scanners = Pool(_SCAN_THREADS, "scan")
         self._read_at_commit = -1
 
     def _connect(self) -> SQLiteConnection:
@@ -91,7 +91,7 @@ class ReadingStore:
 
     async def scan(self, fn: Read[T]) -> T:
         """See ``Store.scan``."""
-        return await asyncio.get_running_loop().run_in_executor(self._scanners, self._scan, fn)
+        return await self._scanners.run(self._scan, fn)
 
     def _scan(self, fn: Read[T]) -> T:
         connection: SQLiteConnection | None = getattr(self._scan_connections, "connection", None)
@@ -121,6 +121,10 @@ class ReadingStore:
         """See ``Store.figures``."""
         return WriterFigures(self._board[COMMITS], 0, 0)
 
+    def workload(self) -> Workload:
+        """See ``Store.workload``."""
+        return Workload(0, 0, 0, 0.0, {"scan": self._scanners.figures()})
+
     @property
     def kept_version(self) -> int:
         """See ``Store.kept_version``."""
@@ -128,7 +132,7 @@ class ReadingStore:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._scanners.shutdown(wait=True, cancel_futures=True)
+        self._scanners.close()
         for connection in (*self._scan_opened, self._loop_connection):
             connection.close()
 
@@ -224,6 +228,11 @@ class WritingStore(ReadingStore):
     def figures(self) -> WriterFigures:
         """See ``Store.figures``."""
         return WriterFigures(self._board[COMMITS], self._writer.units, self._writer.waiting)
+
+    def workload(self) -> Workload:
+        """See ``Store.workload``."""
+        writer = self._writer
+        return Workload(writer.commits, writer.units, writer.waiting, writer.busy_s, {"scan": self._scanners.figures()})
 
     def close(self) -> None:
         """See ``Store.close``."""

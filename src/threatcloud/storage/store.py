@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from threatcloud.storage.driver import JointWork, P, Read, T, Work
+from threatcloud.storage.pool import PoolFigures
 
 #: Gives the current time in UTC milliseconds.
 Clock = Callable[[], int]
@@ -17,6 +18,17 @@ class WriterFigures(NamedTuple):
     commits: int
     units: int
     waiting: int
+
+
+class Workload(NamedTuple):
+    """What this process has done since it started, and does: its commits, their units of work, how many units wait,
+    for how many seconds the writer was at work, and its pools of threads by name."""
+
+    commits: int
+    units: int
+    waiting: int
+    busy_s: float
+    pools: dict[str, PoolFigures]
 
 
 class Store(Protocol):
@@ -54,6 +66,9 @@ class Store(Protocol):
 
     def figures(self) -> WriterFigures:
         """How much was committed and, where that is of this process, how much has yet to be."""
+
+    def workload(self) -> Workload:
+        """What this process alone does, for metrics."""
 
     @property
     def kept_version(self) -> int:

@@ -119,6 +119,8 @@ class Writer:
         self._closed = False
         #: Commits and units since the start.
         self.commits = self.units = 0
+        #: For how many seconds it has been at work.
+        self.busy_s = 0.0
         self._thread = threading.Thread(target=self._write_loop, name="writer", daemon=True)
         self._thread.start()
 
@@ -176,7 +178,9 @@ class Writer:
             unit = (self._next_turn() or self._queue.get()).unit
             if unit is None:
                 break
+            began_s = time.monotonic()
             done = [self._have_committed(unit, unit.apart)] if unit.apart else self._commit_group(unit)
+            self.busy_s += time.monotonic() - began_s
             topics = _topics(done)
             if topics:
                 self.tell(topics)
