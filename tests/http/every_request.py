@@ -12,7 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from tests.clock import Clock
-from tests.http.conftest import HONEYPOT, Api, LiveServer, encoded, item, ok, within
+from tests.http.conftest import HONEYPOT, OPERATOR, Api, LiveServer, encoded, item, ok, within
 from tests.http.test_agent_uploads import event, summary
 from tests.http.test_campaigns import found, made, report
 from tests.http.test_trap_intel import visit
@@ -48,8 +48,8 @@ class Request(NamedTuple):
         return api.request(method, self.path, params=params, content=self.body, headers=headers).status_code
 
 
-def _write(route: str, path: str, body: Any = None, key: str = "", **params: str) -> Request:
-    return Request(route, path, tuple(params.items()), b"" if body is None else msgspec.json.encode(body), key)
+def _write(route: str, path: str, body: Any = None, idempotency: str = "", **params: str) -> Request:
+    return Request(route, path, tuple(params.items()), b"" if body is None else msgspec.json.encode(body), idempotency)
 
 
 class Stock(NamedTuple):
@@ -141,6 +141,15 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "minChange": ["0"],
     "format": ["plain", "csv"],
     "top": ["5"],
+    "ipAddress": [ADDRESS],
+    "maxAgeInDays": ["30"],
+    "verbose": [""],
+    "key": [OPERATOR],
+    "network": [NETWORK],
+    "confidenceMinimum": ["50"],
+    "onlyCountries": ["NL,DE"],
+    "exceptCountries": ["US"],
+    "plaintext": [""],
 }
 #: How many numbers the cursor of a route has, where it is not two.
 _CURSORS: Final = {
@@ -182,7 +191,7 @@ def writes(stocked: Stock) -> Iterator[Request]:
     """What changes something, in an order in which all of it is there to be changed."""
     threats = {"threats": [item("91.241.4.1"), item(ADDRESS), item("bad.plans.example", kind="domain")]}
     for partial in ("true", "false"):
-        yield _write("POST /api/threats", "/api/threats", threats, key=f"{partial} 1", partial=partial)
+        yield _write("POST /api/threats", "/api/threats", threats, f"{partial} 1", partial=partial)
         traps = [summary("91.241.5.1"), summary("91.241.5.2")]
         yield _write("POST /api/trap-intel", "/api/trap-intel", traps, partial=partial)
     yield _write("POST /api/threats", "/api/threats", event("91.241.6.1"))
@@ -193,10 +202,18 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield _write("DELETE /api/rules/{id}", "/api/rules/ATR-1")
     yield _write("POST /api/allowlist", "/api/allowlist", {"value": "91.241.4.1", "note": "ours"})
     yield _write("DELETE /api/allowlist/{value}", f"/api/allowlist/{encoded(ALLOWED)}")
+    yield from _foreign_writes()
     yield from _campaign_writes(stocked)
     yield from _key_writes(stocked)
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(ADDRESS)}")
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(HOST)}")
+
+
+def _foreign_writes() -> Iterator[Request]:
+    """With the key where it may stand, too."""
+    row = {"csv": "IP,Categories,ReportDate,Comment\n91.241.8.2,18,,x\n"}
+    yield _write("POST /api/v2/report", "/api/v2/report", {"ip": "91.241.8.1", "categories": [18]}, key=OPERATOR)
+    yield _write("POST /api/v2/bulk-report", "/api/v2/bulk-report", row, key=OPERATOR)
 
 
 def _campaign_writes(stocked: Stock) -> Iterator[Request]:

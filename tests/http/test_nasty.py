@@ -74,6 +74,14 @@ def check(answer: httpx.Response) -> None:
     assert "x-injected" not in answer.headers
     if answer.status_code >= 400:
         body = answer.json()
+        if "errors" in body:  # the words of AbuseIPDB
+            assert body["errors"]
+            assert all(error["detail"] and error["status"] == answer.status_code for error in body["errors"])
+            return
+        if "message" in body:  # those of CrowdSec
+            assert body.keys() == {"message"}
+            assert body["message"]
+            return
         assert body["ok"] is (answer.status_code == 404 and "data" in body)
         assert body.get("error") or body["data"]["status"] == "unknown"
 

@@ -106,6 +106,11 @@ CONTRACT: Final = {
     "GET /api/allowlist": Rule.ADMIN,
     "POST /api/allowlist": Rule.ADMIN,
     "DELETE /api/allowlist/*": Rule.ADMIN,
+    "GET /api/v2/check": Rule.READ,
+    "GET /api/v2/check-block": Rule.READ,
+    "GET /api/v2/blacklist": Rule.FEEDS,
+    "POST /api/v2/report": Rule.WRITE,
+    "POST /api/v2/bulk-report": Rule.WRITE,
 }
 
 

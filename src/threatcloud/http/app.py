@@ -24,8 +24,9 @@ from threatcloud.http.auth import Gate, client_address
 from threatcloud.http.context import Services
 from threatcloud.http.cors import preflight
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
-from threatcloud.http.errors import answer_error, failure
+from threatcloud.http.errors import Render, answer_error, failure
 from threatcloud.http.exchange import Exchange
+from threatcloud.http.forms import check_media
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
 from threatcloud.http.rate_limit import Allowance
 from threatcloud.http.request_id import request_id as request_id_of
@@ -74,14 +75,15 @@ class Gateway:
         try:
             answer = await self._answer(exchange, receive)
         except DomainError as error:
-            answer = answer_error(error, request_id)
+            answer = answer_error(error, request_id, _render(exchange))
         except ClientDisconnect:
             return
         except Exception:  # noqa: BLE001 - logged whole; the client gets the generic sentence
             _log.exception("request failed", request_id=request_id, route=exchange.route_name)
-            answer = failure(
-                500, "internal", "The server failed to answer; tell its operator the requestId.", request_id
-            )
+            message = "The server failed to answer; tell its operator the requestId."
+            answer = _render(exchange)(500, "internal", message, request_id, (), {})
+        if exchange.dialect is not None:
+            answer.headers |= exchange.dialect.allowance(exchange.allowance)
         if answer.status >= 400 and exchange.leaves_much_unread():
             answer.headers["Connection"] = "close"  # said, so that no client sends its next request into the end
         await self._sender.send(exchange, answer, send)
@@ -111,9 +113,11 @@ class Gateway:
         call.params = params
         call.query = route.query.read(scope["query_string"])
         if route.body is not None:
+            media = exchange.headers.get(b"content-type", endpoint.takes[0].encode()).decode("latin-1")
+            check_media(media, endpoint.takes)
             call.raw_body = await _read_body(exchange.headers, receive, endpoint.max_body_bytes)
             exchange.has_read_body = True
-            call.body = route.body.read(call.raw_body)
+            call.body = route.body.read(call.raw_body, media)
         answer = await endpoint.handler(call)
         if endpoint.access is not Access.OPEN and endpoint.rate in _READS:
             services.auditing.note_read(endpoint.path, caller)
@@ -128,7 +132,7 @@ class Gateway:
         route = found.routes.get("GET" if method == "HEAD" else method)
         if route is None:
             return self._wrong_method(exchange, found)
-        exchange.route_name = route.endpoint.path
+        exchange.route_name, exchange.dialect = route.endpoint.path, route.endpoint.dialect
         return route, found.params, self._admit(exchange, route.endpoint)
 
     async def _counted_way(
@@ -150,7 +154,8 @@ class Gateway:
             return LOCAL_OPERATOR
         now_s = time.monotonic()
         try:
-            caller = self._gate.identify(exchange.headers, endpoint.access, exchange.address, self._services.clock())
+            sent, now = exchange.credential(), self._services.clock()
+            caller = self._gate.identify(sent, endpoint.access, exchange.address, now)
         except Unauthenticated:
             self._take(exchange, "failed authentication", "", now_s)
             raise
@@ -205,11 +210,13 @@ def _address(scope: Scope, trusted_proxies: Networks) -> str:
     return client_address(peer, forwarded.decode("latin-1"), trusted_proxies)
 
 
+def _render(exchange: Exchange) -> Render:
+    """How a refusal of this request is told."""
+    return failure if exchange.dialect is None else exchange.dialect.failure
+
+
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body; TooLarge once it passes the limit of the route; WrongMediaType when it is not JSON."""
-    media = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
-    if media != b"application/json" and not media.endswith(b"+json"):
-        raise WrongMediaType("the body must be JSON: send Content-Type: application/json")
+    """The whole body; TooLarge once it passes the limit of the route; WrongMediaType when it is in a coding."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise WrongMediaType("a body with a Content-Encoding is not taken; send it plain")
     too_large = TooLarge(f"the body is over {max_bytes} bytes; send it in parts")

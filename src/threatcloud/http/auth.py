@@ -2,7 +2,6 @@
 
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -73,9 +72,8 @@ class Gate:
         #: What needs no key here.
         self._free = {Access.OPEN, *(_PUBLIC if public_read else ()), *([Access.REPORT] if anonymous_upload else ())}
 
-    def identify(self, headers: Mapping[bytes, bytes], access: Access, address: str, now: int) -> Caller:
+    def identify(self, authorization: bytes | None, access: Access, address: str, now: int) -> Caller:
         """The caller; Unauthenticated when a key is sent that is none, or none is sent where one is needed."""
-        authorization = headers.get(b"authorization")
         if authorization is None:
             if access in self._free:
                 return caller_without_key(address)

@@ -13,6 +13,7 @@ from msgspec import inspect
 from threatcloud.domain.access import Caller
 from threatcloud.domain.errors import Problem, invalid_all
 from threatcloud.http.answer import JSON, Answer
+from threatcloud.http.dialect import Dialect
 
 if TYPE_CHECKING:
     from threatcloud.http.context import Services
@@ -95,6 +96,7 @@ class Endpoint:
     them); ``also`` names the shapes of other good answers. ``params`` and ``headers`` describe segments and headers,
     ``patterns`` what some must match. A body that is none and does not have ``own_key`` may be the first of ``others``
     that it looks like.
+    ``takes`` are the media types of its body. A ``dialect`` makes its answers bare: ``answer`` is all of the body.
     ``from_database``: answered from the database alone and changes nothing, so by any process of the server.
     """
 
@@ -124,6 +126,8 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     also: Mapping[int, Any] = field(default_factory=dict)
     max_body_bytes: int = MAX_BODY_BYTES
+    takes: tuple[str, ...] = (JSON,)
+    dialect: Dialect | None = None
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -132,12 +136,16 @@ class Endpoint:
 
 
 class QueryReader:
-    """Decodes the query string of one endpoint: unknown, repeated or ill-typed parameters are refused by name."""
+    """Decodes the query string of one endpoint: unknown, repeated or ill-typed parameters are refused by name.
+
+    Those of a type that does not forbid unknown fields may have unknown parameters, which say nothing.
+    """
 
     def __init__(self, query: type[msgspec.Struct]) -> None:
         self._type = query
         self._names = {item.encode_name: item.name for item in msgspec.structs.fields(query)}
         self._wants = wants_of(query)
+        self._ignores_unknown = not query.__struct_config__.forbid_unknown_fields
         self._empty = msgspec.convert({}, query) if not any(f.required for f in msgspec.structs.fields(query)) else None
 
     def read(self, query: bytes) -> Any:
@@ -152,6 +160,8 @@ class QueryReader:
             raise invalid_all([Problem("query", "is not a well-formed, UTF-8 percent-encoded query string")]) from None
         for name, value in pairs:
             if name not in self._names:
+                if self._ignores_unknown:
+                    continue
                 problems.append(
                     Problem(name, f"is no parameter here; there are {', '.join(sorted(self._names)) or 'none'}")
                 )
@@ -180,14 +190,14 @@ class BodyReader:
         self._own_key = own_key
         self._others = [(other.key, BodyReader(other.body)) for other in others]
 
-    def read(self, raw: bytes) -> Any:
-        """The body; InvalidInput says what is wrong with it."""
+    def read(self, raw: bytes, media: str = JSON) -> Any:
+        """The body, of a media type; InvalidInput says what is wrong with it."""
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
             other = self._other(raw)
             if other is not None:
-                return other.read(raw)
+                return other.read(raw, media)
             raise invalid_all([problem_of(error, self._wants)]) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             reason = "is nested too deep" if isinstance(error, RecursionError) else f"is not valid JSON: {error}"

@@ -1,5 +1,6 @@
 """Domain errors to HTTP, once: each error class has one status; the body is always the failure envelope."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -81,7 +82,11 @@ def failure(
     return Answer(body, status=status, headers=headers or {})
 
 
-def answer_error(error: DomainError, request_id: str) -> Answer:
+#: What makes an answer of a refusal: ``failure``, or that of a dialect.
+Render = Callable[[int, str, str, str, tuple[Problem, ...], dict[str, str]], Answer]
+
+
+def answer_error(error: DomainError, request_id: str, render: Render = failure) -> Answer:
     """The answer for a domain error, by the status of its nearest class."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers: dict[str, str] = {}
@@ -89,4 +94,4 @@ def answer_error(error: DomainError, request_id: str) -> Answer:
         headers["Retry-After"] = str(max(1, error.retry_after_s))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return failure(status, error.code, error.message, request_id, error.problems, headers)
+    return render(status, error.code, error.message, request_id, error.problems, headers)

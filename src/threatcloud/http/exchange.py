@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.types import Scope
 
+from threatcloud.http.dialect import Dialect
 from threatcloud.http.protocol import ServerLimits
 from threatcloud.http.rate_limit import Allowance
 
@@ -17,6 +18,7 @@ class Exchange:
     __slots__ = (
         "address",
         "allowance",
+        "dialect",
         "has_read_body",
         "headers",
         "method",
@@ -37,6 +39,15 @@ class Exchange:
         self.has_read_body = False
         #: The bucket it was taken out of, where nodes share them: class, key and limit.
         self.taken: tuple[str, str, int] | None = None
+        #: That of the endpoint, once it is found.
+        self.dialect: Dialect | None = None
+
+    def credential(self) -> bytes | None:
+        """What the client says to be known by, as the Authorization header has it; None when it says nothing."""
+        sent = self.headers.get(b"authorization")
+        if sent is None and self.dialect is not None:
+            return self.dialect.credential(self.headers, self.scope["query_string"])
+        return sent
 
     def leaves_much_unread(self) -> bool:
         """Whether more of the body may be on its way than the protocol discards to keep the connection."""

@@ -36,6 +36,7 @@ def document_bytes(endpoints: tuple[Endpoint, ...]) -> bytes:
 def document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
     """The OpenAPI document of the endpoints."""
     shapes = _shapes(endpoints)
+    dialects = {endpoint.dialect for endpoint in endpoints if endpoint.dialect}
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     by_type = dict(zip(map(repr, shapes), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -65,6 +66,10 @@ def document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
                     "scheme": "basic",
                     "description": "Feeds only: the key as password.",
                 },
+                **{
+                    dialect.name: {"type": "apiKey", "in": "header", "name": dialect.key_header}
+                    for dialect in sorted(dialects, key=lambda dialect: dialect.name)
+                },
             },
         },
     }
@@ -79,6 +84,7 @@ def _shapes(endpoints: tuple[Endpoint, ...]) -> list[Any]:
             endpoint.answer,
             *endpoint.also.values(),
             *(other.answer for other in endpoint.others),
+            endpoint.dialect and endpoint.dialect.shape,
         ]
     return list({repr(shape): shape for shape in shapes if shape is not None and not isinstance(shape, str)}.values())
 
@@ -104,7 +110,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str
         content: dict[str, Any] = {"schema": _any_of(_bodies(endpoint), schemas)}
         if endpoint.example is not None:
             content["example"] = endpoint.example
-        operation["requestBody"] = {"required": True, "content": {JSON: content}}
+        operation["requestBody"] = {"required": True, "content": dict.fromkeys(endpoint.takes, content)}
     operation["security"] = _security(endpoint)
     operation["x-access"] = endpoint.access.value
     return operation
@@ -115,7 +121,8 @@ def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
         return [{}]
     basic: list[dict[str, list[str]]] = [{"basic": []}] if endpoint.access is Access.FEEDS else []
     optional: list[dict[str, list[str]]] = [{}] if endpoint.access in {Access.READ, Access.FEEDS, Access.REPORT} else []
-    return [{"bearer": []}, *basic, *optional]
+    own: list[dict[str, list[str]]] = [{endpoint.dialect.name: []}] if endpoint.dialect else []
+    return [{"bearer": []}, *basic, *own, *optional]
 
 
 def _parameters(endpoint: Endpoint, components: dict[str, Any]) -> list[dict[str, Any]]:
@@ -155,7 +162,8 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         responses[str(status)] = _good(status, content, headers)
     for code in _error_codes(endpoint):
         status, meaning = MEANING[code]
-        known = responses.setdefault(str(status), _bad(status, schemas))
+        status, failure = _failure(endpoint, status)
+        known = responses.setdefault(str(status), _bad(status, schemas[repr(failure)]))
         known["description"] = " ".join(filter(None, [known.get("description"), f"`{code}`: {meaning}"]))
         if str(status) in responses and status == 404 and endpoint.also.get(404):
             envelope = known["content"][JSON]["schema"]
@@ -163,11 +171,20 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(responses.items()))
 
 
+def _failure(endpoint: Endpoint, status: int) -> tuple[int, Any]:
+    """The status an endpoint answers where one of ours is meant, and the shape of a refusal."""
+    dialect = endpoint.dialect
+    return (status, Failure) if dialect is None else (dialect.status(status), dialect.shape)
+
+
 def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     if endpoint.answer is None:
         medias = (endpoint.media, *endpoint.other_media)
         return {media.partition(";")[0]: {"schema": {"type": _type_of(media)}} for media in medias}
     data = _any_of([endpoint.answer, *(other.answer for other in endpoint.others)], schemas)
+    if endpoint.dialect:
+        others = {media.partition(";")[0]: {"schema": {"type": "string"}} for media in endpoint.other_media}
+        return {JSON: {"schema": data}, **others}
     if not endpoint.collection:
         return {JSON: {"schema": _enveloped(data)}}
     envelope = _enveloped({"type": "array", "items": data})
@@ -201,9 +218,9 @@ def _good(status: int, content: dict[str, Any] | None, headers: dict[str, Any]) 
     return answer
 
 
-def _bad(status: int, schemas: dict[str, Any]) -> dict[str, Any]:
+def _bad(status: int, schema: dict[str, Any]) -> dict[str, Any]:
     headers = _headers("X-Request-Id", *_HEADERS_OF.get(status, ()))
-    return {"content": {JSON: {"schema": schemas[repr(Failure)]}}, "headers": headers}
+    return {"content": {JSON: {"schema": schema}}, "headers": headers}
 
 
 def _headers(*names: str) -> dict[str, Any]:

@@ -21,7 +21,10 @@ from threatcloud.http import (
     threats,
     trap_intel,
 )
+from threatcloud.http.answer import JSON
+from threatcloud.http.compat import abuseipdb, abuseipdb_reports
 from threatcloud.http.endpoint import BodyReader, Endpoint, QueryReader
+from threatcloud.http.forms import FormReader
 
 ENDPOINTS: Final = (
     *threats.ENDPOINTS,
@@ -39,6 +42,8 @@ ENDPOINTS: Final = (
     *keys.ENDPOINTS,
     *allowlist.ENDPOINTS,
     *system.ENDPOINTS,
+    *abuseipdb.ENDPOINTS,
+    *abuseipdb_reports.ENDPOINTS,
 )
 
 
@@ -47,7 +52,7 @@ class Route(NamedTuple):
 
     endpoint: Endpoint
     query: QueryReader
-    body: BodyReader | None
+    body: BodyReader | FormReader | None
 
 
 class Found(NamedTuple):
@@ -79,8 +84,7 @@ class RouteTable:
         self._root = _Node()
         for endpoint in endpoints:
             node = self._node(endpoint.segments)
-            body = BodyReader(endpoint.body, endpoint.own_key, endpoint.others) if endpoint.body else None
-            route = Route(endpoint, QueryReader(endpoint.query), body)
+            route = Route(endpoint, QueryReader(endpoint.query), _body_reader(endpoint))
             node.routes[endpoint.method] = route
             if "{" not in endpoint.path:
                 self._exact[endpoint.path.encode()] = Found(node.routes, {})
@@ -106,6 +110,14 @@ class RouteTable:
             assert variable is not None
             return Found(variable.routes, {variable.name: _decode(variable.name, last)})
         return _walk(self._root, raw_path.split(b"/")[1:])
+
+
+def _body_reader(endpoint: Endpoint) -> BodyReader | FormReader | None:
+    if endpoint.body is None:
+        return None
+    if endpoint.takes != (JSON,):
+        return FormReader(endpoint.body)
+    return BodyReader(endpoint.body, endpoint.own_key, endpoint.others)
 
 
 def _step(node: _Node, segment: str) -> _Node:

@@ -57,6 +57,18 @@ class Standing(NamedTuple):
     category: str | None
 
 
+class Reported(NamedTuple):
+    """What was said of an address since a time. ``state`` is None when nobody ever reported it.
+
+    ``latest`` are the newest reports; ``networks`` those stored that contain it.
+    """
+
+    state: IndicatorState | None
+    networks: list[IndicatorState]
+    voices: facts.Voices
+    latest: list[facts.StoredSighting]
+
+
 class Share(NamedTuple):
     """One term of a reputation: who, how much in log-odds, and the change in points if it were left out."""
 
@@ -126,6 +138,21 @@ class Lookup:
             if indicator is None:
                 raise NotFound(f"there is no indicator {value}")
             return Unknown(indicator, self._networks(db, indicator))
+
+        return await self._store.read(read)
+
+    async def reported(self, value: str, since: int, most: int) -> Reported:
+        """What was said of an address since a time, with the newest reports, at most so many."""
+        indicator = detect(value)
+        key = indicator_key(*indicator)
+
+        def read(db: Connection) -> Reported:
+            networks = self._networks(db, indicator)
+            state = indicators.find(db, key, self._names)
+            if state is None:
+                return Reported(None, networks, facts.Voices(0, 0), [])
+            latest = facts.latest_sightings_of(db, state.pk, since, most, self._names) if most else []
+            return Reported(as_of(state, self._clock()), networks, facts.voices_since(db, state.pk, since), latest)
 
         return await self._store.read(read)
 

@@ -6,6 +6,7 @@ seconds: a process of its own renders it.
 
 import asyncio
 from asyncio.subprocess import PIPE
+from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 import structlog
@@ -55,6 +56,19 @@ class Renderer:
         key = (wanted, published.digest, shape, age)
         at = max(published.generated_at, age * DETAILS_AGE_MS)
         return await self._publisher.renderings.get(key, lambda: self._render(wanted, published, shape, at))
+
+    async def derived(
+        self, wanted: FeedList, shape: Shape, name: Hashable, make: Callable[[bytes], bytes]
+    ) -> Published:
+        """What is made of a rendering, in a thread; ``name`` is the same for what is made alike. Kept as renderings."""
+        rendering = await self.get(wanted, shape)
+        key = (name, wanted, shape, rendering.digest, rendering.generated_at)
+
+        async def render() -> Published:
+            body = await asyncio.to_thread(make, rendering.bodies[IDENTITY])
+            return publish(body, rendering.entries, "", rendering.generated_at)
+
+        return await self._publisher.renderings.get(key, render)
 
     async def _render(self, wanted: FeedList, published: Published, shape: Shape, at: int) -> Published:
         format_, top, aggregate = shape

@@ -113,6 +113,36 @@ def some_sightings_of(db: Connection, indicator: int, most: int, names: Names) -
     return [_sighting(row, names) for row in rows]
 
 
+def latest_sightings_of(db: Connection, indicator: int, since: int, most: int, names: Names) -> list[StoredSighting]:
+    """The newest positive sightings of an indicator since a time, at most so many, newest first."""
+    rows = db.rows(
+        f"SELECT {_SIGHTING} FROM sighting WHERE indicator = ? AND observed_at >= ? AND kind = 'positive' "
+        "ORDER BY observed_at DESC, pk DESC LIMIT ?",
+        (indicator, since, most),
+    )
+    return [_sighting(row, names) for row in rows]
+
+
+class Voices(NamedTuple):
+    """How often an indicator was reported or listed, and by how many."""
+
+    reports: int
+    reporters: int
+
+
+def voices_since(db: Connection, indicator: int, since: int) -> Voices:
+    """Reports of an indicator since a time, with the lists that named it since."""
+    row = db.row(
+        "SELECT count(*) FROM sighting WHERE indicator = ? AND observed_at >= ? AND kind = 'positive'",
+        (indicator, since),
+    )
+    heard = db.rows(
+        "SELECT reporter FROM evidence WHERE indicator = ? AND last_at >= ? AND positive > 0", (indicator, since)
+    )
+    lists = db.rows("SELECT reporter FROM listing WHERE indicator = ? AND last_confirmed_at >= ?", (indicator, since))
+    return Voices((row[0] if row else 0) + len(lists), len({*heard, *lists}))
+
+
 def replace_contexts(tx: Transaction, contexts: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
     """Replaces the contexts of sightings (row number, context): what is erased is the only thing that changes facts."""
     tx.db.run_many("UPDATE sighting SET context = ? WHERE pk = ?", [(context_text(c), pk) for pk, c in contexts])
