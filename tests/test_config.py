@@ -96,6 +96,7 @@ VALUES: dict[str, tuple[str, Any, str]] = {
         (ip_network("192.0.2.1/32"), ip_network("2001:db8::/32")),
         "proxy.example.org",
     ),
+    "outbound_allow": ("10.0.0.0/8,::1", (ip_network("10.0.0.0/8"), ip_network("::1/128")), "my network"),
     "secret_file": ("x.secret", Path("x.secret"), "FOLDER"),
     "metrics_port": ("9100", 9100, "http"),
     "workers": ("4", 4, "0"),

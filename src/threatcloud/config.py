@@ -57,6 +57,7 @@ class Settings:
     benign_lists: Path | None
     attack_file: Path | None
     trusted_proxies: Networks
+    outbound_allow: Networks
     secret_file: Path | None
     metrics_port: int
     workers: int
@@ -344,6 +345,14 @@ SETTINGS: Final = (
         _networks,
         "addresses or networks, comma separated",
         "Proxies whose X-Forwarded-For is believed.",
+    ),
+    Setting(
+        "outbound_allow",
+        "TC_OUTBOUND_ALLOW",
+        "",
+        _networks,
+        "addresses or networks, comma separated",
+        "Networks of your own that webhooks and sources may reach; otherwise only the internet.",
     ),
     Setting(
         "secret_file",

@@ -1,0 +1,1 @@
+"""Connections this server opens of its own accord."""
