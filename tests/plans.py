@@ -13,12 +13,12 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 _GROWING: Final = """
-agent allowlist audit_detail audit_entry campaign campaign_ban campaign_event campaign_member correlation_due departed
-evidence fading feature feature_name feed_change idempotency import_run indicator label leftover listing log_entry
-network relation release reporter rollup_hour rollup_last_seen rollup_technique rollup_trait rule rule_gone sighting
-source
+agent allowlist audit_detail audit_entry campaign campaign_ban campaign_event campaign_member correlation_due delivery
+departed evidence fading feature feature_name feed_change idempotency import_run indicator label leftover listing
+log_entry network relation release reporter rollup_hour rollup_last_seen rollup_technique rollup_trait rule rule_gone
+sighting source
 """
-_SMALL: Final = "api_key hold job_run meta rollup_total snapshot withdrawal"
+_SMALL: Final = "api_key hold job_run meta rollup_total snapshot webhook withdrawal"
 #: Tables that grow with what is reported, with time, or with who calls. A new one belongs here or in ``SMALL``.
 GROWING: Final = frozenset(_GROWING.split())
 #: Tables with at most as many rows as there are kinds of things, keys, or jobs.

@@ -53,6 +53,7 @@ from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret, load_secret
+from threatcloud.services.stream import Hub
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
@@ -239,6 +240,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         publisher=publisher,
         renderer=Renderer(store, publisher, clock),
         feeds=IndicatorFeed(store, names, clock),
+        hub=Hub(store, names, ring),
         holding=holding,
         agents=Agents(store, publisher, clock),
         rules=Rules(store, audit, clock),

@@ -39,8 +39,9 @@ async def _serve(start: Start) -> int:
     services, reload = await open_reader(settings, memory_of(start.memory), start.started_s)
     try:
         relay = Relay(start.home)
+        gateway = ReadingGateway(services, relay, reload)
         server = Server(
-            make_app(ReadingGateway(services, relay, reload), lambda: beside_reading(services, relay)),
+            make_app(gateway, lambda: beside_reading(services, relay, gateway)),
             host=settings.host,
             port=settings.port,
             tls_cert=settings.tls_cert,

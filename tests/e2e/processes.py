@@ -63,6 +63,13 @@ class Line:
         found = {name.lower(): value for name, value in answer.getheaders()}
         return Reply(answer.status, found, answer.read())
 
+    def open(self, path: str) -> http.client.HTTPResponse:
+        """An answer whose body has yet to be read."""
+        self._connection.request("GET", path, headers={"Authorization": f"Bearer {self._key}"})
+        answer = self._connection.getresponse()
+        assert answer.status == 200
+        return answer
+
     def report(self, value: str) -> None:
         """Reports an address, which must be acknowledged."""
         item = {"type": "ip", "value": value, "source": "manual", "category": "scanner", "severity": "high"}

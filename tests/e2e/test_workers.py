@@ -71,6 +71,8 @@ class Known:
         ids = {"rules": "known", "campaigns": self.campaign}
         known = next((ids[segment] for segment in endpoint.segments if segment in ids), "unknown")
         words = {"value": self.address, "prefix": "0a0b", "name": "ip-blocklist", "id": known}
+        if endpoint.streams:
+            return f"{endpoint.path}?follow=false"
         query = f"?value={self.address}" if endpoint.path == "/api/sightings" and endpoint.method == "GET" else ""
         return re.sub(r"\{(\w+)\}", lambda found: words[found[1]], endpoint.path) + query
 
@@ -86,7 +88,8 @@ def test_every_process_gives_the_same_answer(
 ) -> None:
     """Of routes that write, the refusal of a body that is none: all had to be read, and nothing changes."""
     path = known.path(endpoint)
-    asked: list[tuple[str, str, Any]] = [(endpoint.method, path, None), (endpoint.method, f"{path}?no=such", None)]
+    wrong = f"{path}{'&' if '?' in path else '?'}no=such"
+    asked: list[tuple[str, str, Any]] = [(endpoint.method, path, None), (endpoint.method, wrong, None)]
     if endpoint.method == "GET":
         asked.append(("HEAD", path, None))
     elif endpoint.body is not None:
@@ -193,6 +196,23 @@ def test_a_revoked_key_is_refused_by_every_process_at_once(many: Place, lines: d
             assert next(through).ask("DELETE", f"/api/keys/{made['info']['id']}").status == 200
             for path in ("/api/stats", "/api/feeds"):
                 assert {line.ask("GET", path).status for line in own.values()} == {401}
+
+
+def test_every_process_tells_changes_until_the_key_is_revoked(many: Place, lines: dict[str, Line]) -> None:
+    first = next(iter(lines.values()))
+    made = first.ask("POST", "/api/keys", {"name": "follower", "scopes": ["read"]}).data
+    with lines_to_all(many.url, WORKERS, made["key"]) as own:
+        streams = [line.open("/api/stream?events=listed") for line in own.values()]
+        value = fresh_ip()
+        first.report(value)
+        for stream in streams:
+            told = b"".join(
+                itertools.takewhile(lambda text: not bytes(text).startswith(b"data: "), iter(stream.readline, b""))
+            )
+            assert b"event: listed" in told
+        assert first.ask("DELETE", f"/api/keys/{made['info']['id']}").status == 200
+        for stream in streams:
+            assert b"event:" not in stream.read()  # to its end
 
 
 def test_what_readers_count_is_in_the_metrics_and_in_the_audit_log(many: Place, lines: dict[str, Line]) -> None:

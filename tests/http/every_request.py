@@ -104,6 +104,9 @@ def reads(endpoint: Endpoint, stocked: Stock) -> Iterator[Request]:
     fields = msgspec.structs.fields(endpoint.query)
     values = {field.encode_name: values_of(route, field, stocked) for field in fields}
     always = tuple((field.encode_name, values[field.encode_name][0]) for field in fields if field.required)
+    if endpoint.streams:
+        values["follow"] = ["false"]  # the other has no end
+        always = (("follow", "false"),)
     yield Request(route, path, always)
     said = [(name, value) for name in values for value in values[name]]
     for first in said:
@@ -150,6 +153,9 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "onlyCountries": ["NL,DE"],
     "exceptCountries": ["US"],
     "plaintext": [""],
+    "events": ["listed,unlisted", "changed"],
+    "minConfidence": ["0.5"],
+    "lastEventId": ["0-0-0-0-0-"],
 }
 #: How many numbers the cursor of a route has, where it is not two.
 _CURSORS: Final = {

@@ -83,6 +83,10 @@ def _sharpened() -> dict[str, Any]:
             operation["security"] = [way for way in operation["security"] if way]  # nothing is open in the default mode
         for parameter in operation["parameters"]:
             _sharpen(parameter["schema"], _TEXTS.get(parameter["name"]))
+    by_id["stream"]["parameters"] = [  # one that follows has no end
+        {**parameter, "required": True, "schema": {"const": False}} if parameter["name"] == "follow" else parameter
+        for parameter in by_id["stream"]["parameters"]
+    ]
     for maker, user, parameter, expression in _LINKS:
         links = by_id[maker]["responses"]["201"].setdefault("links", {})
         links[user] = {"operationId": user, "parameters": {parameter: expression}}
@@ -216,6 +220,8 @@ EXCUSES: Final = (
     Excuse("list_sightings", "cursor", _OPAQUE),
     Excuse("ioc_feed", "cursor", _OPAQUE),
     Excuse("ioc_feed", "gone", "410 is what it says when what left since then is forgotten"),
+    Excuse("stream", "lastEventId", _OPAQUE),
+    Excuse("stream", "Last-Event-ID", _OPAQUE),
     Excuse("audit_log", "cursor", _OPAQUE),
     Excuse("list_rules", "cursor", _OPAQUE),
     Excuse("list_campaigns", "cursor", _OPAQUE),

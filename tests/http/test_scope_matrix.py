@@ -92,6 +92,7 @@ CONTRACT: Final = {
     "PATCH /api/campaigns/*": Rule.WRITE,
     "DELETE /api/campaigns/*": Rule.WRITE,
     "GET /api/campaigns/*/iocs": Rule.READ,
+    "GET /api/stream": Rule.READ,
     "GET /api/stats": Rule.READ,
     "GET /api/query/timeseries": Rule.READ,
     "GET /api/query/geo": Rule.READ,
@@ -179,6 +180,7 @@ def _concrete(path: str) -> str:
 def _target(endpoint: Endpoint) -> dict[str, Any]:
     """The arguments of a valid request: where the declaration has an example, that is its body."""
     params = {item.encode_name: "192.0.2.1" for item in msgspec.structs.fields(endpoint.query) if item.required}
+    params |= {"follow": "false"} if endpoint.streams else {}
     return {"url": _concrete(endpoint.path), "params": params, "json": endpoint.example}
 
 

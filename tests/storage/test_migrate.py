@@ -134,8 +134,10 @@ def test_the_folder_of_a_database_is_made(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_every_released_schema_is_kept() -> None:
-    """A schema without its database here: run make_released, once."""
-    assert [int(item.name[:4]) for item in RELEASED] == [step.number for step in migrations()]
+    """Steps after the last are not released yet; with the release of a schema run make_released, once."""
+    steps = [step.number for step in migrations()]
+    assert RELEASED
+    assert [int(item.name[:4]) for item in RELEASED] == steps[: len(RELEASED)]
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=lambda item: item.name)

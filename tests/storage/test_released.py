@@ -15,6 +15,7 @@ from threatcloud.domain.indicator import Indicator, IndicatorType, indicator_key
 from threatcloud.domain.report import Role
 from threatcloud.services.secrets import load_secret
 from threatcloud.storage import agents, facts, feeds, idempotency, indicators, jobs, keys, ledger, rollups
+from threatcloud.storage.migrate import migrations
 from threatcloud.storage.search import Filters, Place, Sort, count, search
 
 RELEASED = sorted(FOLDER.glob("*.db.zst"))
@@ -30,8 +31,10 @@ def released(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> It
 
 
 def test_no_table_is_empty(released: Database) -> None:
-    """A table without rows would not be tested here."""
+    """A table without rows would not be tested here. Later steps have made others since."""
+    later = "".join(step.sql for step in migrations()[len(RELEASED) :])
     tables = [row[0] for row in released.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    tables = [name for name in tables if f"CREATE TABLE {name} " not in later]
     assert len(tables) >= 20
     assert [name for name in tables if not released.value(f'SELECT count(*) FROM "{name}"')] == []
 

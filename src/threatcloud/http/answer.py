@@ -1,6 +1,7 @@
 """What a handler gives back: bytes and how to send them."""
 
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -12,10 +13,20 @@ TEXT: Final = "text/plain; charset=utf-8"
 encode: Final = msgspec.json.Encoder().encode
 
 
-class Answer:
-    """A complete answer. ``coding`` names the content coding its body has already (None: it may be compressed)."""
+class Stream(Protocol):
+    """A body without end: pieces as they come, until it is closed, by whichever side."""
 
-    __slots__ = ("body", "coding", "headers", "media", "status")
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class Answer:
+    """A complete answer. ``coding`` names the content coding its body has already (None: it may be compressed).
+
+    With ``stream`` the body comes from there, and its end is not known.
+    """
+
+    __slots__ = ("body", "coding", "headers", "media", "status", "stream")
 
     def __init__(
         self,
@@ -25,12 +36,14 @@ class Answer:
         media: str = JSON,
         headers: dict[str, str] | None = None,
         coding: str | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self.body = body
         self.status = status
         self.media = media
         self.headers = headers or {}
         self.coding = coding
+        self.stream = stream
 
 
 def ok(data: Any, status: int = 200) -> Answer:

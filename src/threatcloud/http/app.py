@@ -8,6 +8,7 @@ It is one ASGI application and no stack of middleware: each layer costs, and the
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from threatcloud.config import Networks
 from threatcloud.domain.access import Caller
-from threatcloud.domain.errors import DomainError, RateLimited, TooLarge, Unauthenticated, WrongMediaType
+from threatcloud.domain.errors import DomainError, Forbidden, RateLimited, TooLarge, Unauthenticated, WrongMediaType
 from threatcloud.http import metrics
 from threatcloud.http.answer import Answer
 from threatcloud.http.auth import Gate, client_address
@@ -86,20 +87,22 @@ class Gateway:
             answer.headers |= exchange.dialect.allowance(exchange.allowance)
         if answer.status >= 400 and exchange.leaves_much_unread():
             answer.headers["Connection"] = "close"  # said, so that no client sends its next request into the end
-        await self._sender.send(exchange, answer, send)
-        seconds = time.perf_counter() - started_s
+        if answer.stream is None:
+            await self._sender.send(exchange, answer, send)
+        seconds = time.perf_counter() - started_s  # of a stream until it begins
         self._services.requests.note(exchange.route_name, exchange.method, answer.status, seconds)
-        if not self._logs_requests:
-            return
-        _log.debug(
-            "request",
-            route=exchange.route_name,
-            method=exchange.method,
-            status=answer.status,
-            ms=round(seconds * 1000, 2),
-            request_id=request_id,
-            address=exchange.address,
-        )
+        if self._logs_requests:
+            _log.debug(
+                "request",
+                route=exchange.route_name,
+                method=exchange.method,
+                status=answer.status,
+                ms=round(seconds * 1000, 2),
+                request_id=request_id,
+                address=exchange.address,
+            )
+        if answer.stream is not None:
+            await self._sender.stream(exchange, answer, receive, send)
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
         services, scope = self._services, exchange.scope
@@ -118,6 +121,8 @@ class Gateway:
             call.raw_body = await _read_body(exchange.headers, receive, endpoint.max_body_bytes)
             exchange.has_read_body = True
             call.body = route.body.read(call.raw_body, media)
+        if endpoint.streams:
+            call.may_still = partial(self._may_still, exchange, endpoint)
         answer = await endpoint.handler(call)
         if endpoint.access is not Access.OPEN and endpoint.rate in _READS:
             services.auditing.note_read(endpoint.path, caller)
@@ -166,6 +171,17 @@ class Gateway:
                 self._take(exchange, "anonymous", "", now_s)
         self._gate.authorise(caller, endpoint.access)
         return caller
+
+    def _may_still(self, exchange: Exchange, endpoint: Endpoint) -> bool:
+        """Whether a caller that was let in would be let in again."""
+        if self._local:
+            return True
+        try:
+            sent, now = exchange.credential(), self._services.clock()
+            self._gate.authorise(self._gate.identify(sent, endpoint.access, exchange.address, now), endpoint.access)
+        except (Unauthenticated, Forbidden):
+            return False
+        return True
 
     def _take(self, exchange: Exchange, rate_class: str, key: str, now_s: float) -> None:
         if self._local:

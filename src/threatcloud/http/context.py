@@ -30,6 +30,7 @@ from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
+from threatcloud.services.stream import Hub
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage.store import Clock, Store
@@ -54,6 +55,7 @@ class Services:
     publisher: Publisher
     renderer: Renderer
     feeds: IndicatorFeed
+    hub: Hub
     holding: Holding
     agents: Agents
     rules: Rules

@@ -50,7 +50,7 @@ class RateClass(StrEnum):
 class Call:
     """One request as a handler sees it: who calls, what was asked, decoded and checked."""
 
-    __slots__ = ("body", "caller", "headers", "params", "query", "raw_body", "request_id", "services")
+    __slots__ = ("body", "caller", "headers", "may_still", "params", "query", "raw_body", "request_id", "services")
 
     def __init__(self, services: "Services", caller: Caller, headers: Mapping[bytes, bytes], request_id: str) -> None:
         self.services = services
@@ -61,11 +61,17 @@ class Call:
         self.query: Any = None
         self.body: Any = None
         self.raw_body = b""
+        #: Whether the caller would still be let in; of use to what answers for long.
+        self.may_still: Callable[[], bool] = _always
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (name in lower case), or None."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+
+def _always() -> bool:
+    return True
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -98,6 +104,7 @@ class Endpoint:
     that it looks like.
     ``takes`` are the media types of its body. A ``dialect`` makes its answers bare: ``answer`` is all of the body.
     ``from_database``: answered from the database alone and changes nothing, so by any process of the server.
+    ``streams``: its answers have no end of their own.
     """
 
     method: str
@@ -107,6 +114,7 @@ class Endpoint:
     rate: RateClass
     handler: Handler
     from_database: bool = False
+    streams: bool = False
     description: str = ""
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None

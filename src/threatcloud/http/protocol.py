@@ -113,6 +113,8 @@ def _lines_of(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
 
 #: Where an app finds how to answer at once in its scope.
 AT_ONCE: Final = "threatcloud.at_once"
+#: Where an app leaves what is to be called when the server stops, in the scope of an answer without end.
+ON_STOP: Final = "threatcloud.on_stop"
 #: Takes status, header lines and body of a whole answer; whether it was sent (if not, it has to go by ``send``).
 AnswerAtOnce = Callable[[int, bytes, bytes], bool]
 
@@ -194,8 +196,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Called when the server stops: end now, or after the answers that are owed."""
-        if self._busy():
+        if self._active is not None and self._busy():
             self.cycle.keep_alive = False
+            on_stop: Callable[[], None] | None = self._active.scope.get(ON_STOP)  # type: ignore[assignment]
+            if on_stop is not None:
+                on_stop()
         else:
             self._writer.flush()
             self.transport.close()

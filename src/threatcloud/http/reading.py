@@ -37,14 +37,19 @@ class ReadingGateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        version = self._store.kept_version
-        if version != self._kept_version:
-            await self._store.read(self._reload)
-            self._kept_version = version
+        await self.take_up()
         if self._is_for_home(scope):
             await self._relay.answer(scope, receive, send)
         else:
             await self._gateway(scope, receive, send)
+
+    async def take_up(self) -> None:
+        """Reads anew what is kept in memory, where a commit has changed it: before a request, and while answers that
+        have no end go on."""
+        version = self._store.kept_version
+        if version != self._kept_version:
+            await self._store.read(self._reload)
+            self._kept_version = version
 
     def _is_for_home(self, scope: Scope) -> bool:
         try:
@@ -56,13 +61,15 @@ class ReadingGateway:
 
 
 @asynccontextmanager
-async def beside_reading(services: Services, relay: Relay) -> AsyncIterator[None]:
+async def beside_reading(services: Services, relay: Relay, gateway: ReadingGateway) -> AsyncIterator[None]:
     """What runs beside the requests of a reader: it lets go of old commits, and hands over what it counts."""
 
     async def release() -> None:
         while True:
             await asyncio.sleep(_RELEASE_S)
             services.store.end_stale_reading()
+            if services.hub.followers:
+                await gateway.take_up()
 
     async def hand_over() -> None:
         counts = take_counts(services)

@@ -1,16 +1,17 @@
 """How an answer goes out: its coding, its header lines, and in one piece where the server below can take it so."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from threatcloud.http.answer import Answer
 from threatcloud.http.compression import IDENTITY, MIN_BYTES, choose_coding, compress
 from threatcloud.http.cors import cors_headers
 from threatcloud.http.exchange import Exchange
-from threatcloud.http.protocol import AT_ONCE, SECURITY_HEADERS, AnswerAtOnce
+from threatcloud.http.protocol import AT_ONCE, ON_STOP, SECURITY_HEADERS, AnswerAtOnce
 
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _VARY: Final = b"vary: accept-encoding\r\n"
@@ -43,6 +44,25 @@ class Sender:
         await send({"type": "http.response.start", "status": answer.status, "headers": fields})
         await send({"type": "http.response.body", "body": body})
 
+    async def stream(self, exchange: Exchange, answer: Answer, receive: Receive, send: Send) -> None:
+        """Sends an answer piece by piece, until it ends, the client has gone, or the server stops."""
+        pieces = answer.stream
+        assert pieces is not None
+        head = b"content-type: %b\r\n" % answer.media.encode() + self._common_lines(exchange, answer)
+        fields = [line.split(b": ", 1) for line in head.splitlines()]
+        exchange.scope[ON_STOP] = pieces.close
+        gone = asyncio.ensure_future(_when_gone(receive, pieces.close))
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+            if exchange.method != "HEAD":
+                async for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            pieces.close()
+            exchange.scope.pop(ON_STOP, None)
+
     def _common_lines(self, exchange: Exchange, answer: Answer) -> bytes:
         lines = b"x-request-id: %b\r\n" % exchange.request_id.encode()
         allowance = exchange.allowance
@@ -58,6 +78,13 @@ class Sender:
         """The lines of an answer's own headers, and those of the fixed ones that it does not replace."""
         own = {name.lower().encode(): value.encode() for name, value in headers}
         return _lines([*own.items(), *(field for field in self._fixed if field[0] not in own)])
+
+
+async def _when_gone(receive: Receive, close: Callable[[], None]) -> None:
+    """Closes a stream once its client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    close()
 
 
 def _content(exchange: Exchange, answer: Answer) -> tuple[bytes, bytes]:
