@@ -51,6 +51,7 @@ class Frame(msgspec.Struct):
     bytes_total: int | None = None
     whitelisted: dict[str, int] = {}
     clouds: dict[str, int] = {}
+    passed: dict[str, int] = {}
     rejects: list[Rejected] = []
     done: bool = False
     error: str | None = None

@@ -12,7 +12,7 @@ from threatcloud.cli.screening import screener_of
 from threatcloud.domain.times import iso
 from threatcloud.formats.readers import Line, Reject, cowrie, timeline
 from threatcloud.formats.readers.cowrie import Session
-from threatcloud.formats.readers.source import excerpt
+from threatcloud.formats.readers.found import excerpt
 from threatcloud.formats.readers.timeline import Event
 from threatcloud.services.imports import row_of
 from threatcloud.services.intake import Claim, Intake

@@ -8,7 +8,7 @@ and no more. ``python -m threatcloud.cli.reading JOB`` with the job as JSON.
 import gc
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,18 +20,18 @@ from threatcloud.domain.errors import DomainError, Problem
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect
 from threatcloud.domain.report import Severity
 from threatcloud.formats.readers import (
-    SNIFFED_LINES,
     ColumnError,
-    Line,
+    Found,
+    Passed,
     Reject,
     Row,
     Source,
     SourceError,
+    detected,
     open_source,
     reader,
-    sniff,
 )
-from threatcloud.formats.readers.source import excerpt
+from threatcloud.formats.readers.found import excerpt
 from threatcloud.http.endpoint import problem_of, wants_of
 from threatcloud.http.threats import ThreatItem
 from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer, row_of
@@ -55,8 +55,8 @@ class Maker(Protocol):
     max_rows: int
     max_bytes: int
 
-    def read(self, lines: Iterable[Line]) -> Iterator[Any]: ...
-    def made(self, found: Any, frame: Frame) -> bytes | Rejected: ...
+    def read(self, source: Source) -> Iterator[Any]: ...
+    def made(self, found: Any, frame: Frame) -> bytes | Rejected | None: ...
     def body(self, rows: list[bytes]) -> bytes: ...
 
 
@@ -64,16 +64,20 @@ class _Listed(ABC):
     """Makes rows of values that a source lists, in the format that is said or looks like it."""
 
     def __init__(self, job: ReadJob, source: Source) -> None:
-        self.name = job.format or sniff(source.peek(SNIFFED_LINES))
+        self._reader = reader(job.format) if job.format else detected(source.head())
+        self.name = self._reader.name
         self._columns = job.columns
         self._type = IndicatorType(job.type) if job.type else None
 
-    def read(self, lines: Iterable[Line]) -> Iterator[Row | Reject]:
+    def read(self, source: Source) -> Iterator[Found]:
         """The values, one by one."""
-        return reader(self.name).read(lines, self._columns)
+        return self._reader.read(source, self._columns)
 
-    def made(self, found: Row | Reject, frame: Frame) -> bytes | Rejected:
-        """The row as JSON, or why there is none."""
+    def made(self, found: Found, frame: Frame) -> bytes | Rejected | None:
+        """The row as JSON, or why there is none; what was passed over is counted in the frame."""
+        if isinstance(found, Passed):
+            frame.passed[found.what] = frame.passed.get(found.what, 0) + found.times
+            return None
         if isinstance(found, Reject):
             return Rejected(found.line, found.field, found.reason, found.text)
         kind = _TYPES.get(found.type, self._type) if found.type else self._type
@@ -197,22 +201,21 @@ def frames(job: ReadJob, source: Source) -> Iterator[tuple[Frame, bytes]]:
     Raises SourceError where the file cannot be read on, after everything before it; ColumnError.
     """
     maker = _maker(job, source)
-    counted = _Counted(source)
     frame = Frame()
     rows: list[bytes] = []
     size = 0
 
     def finished() -> tuple[Frame, bytes]:
-        frame.format, frame.values, frame.lines = maker.name, len(rows), counted.lines
+        frame.format, frame.values, frame.lines = maker.name, len(rows), source.lines_read
         frame.bytes_read, frame.bytes_total = source.bytes_read, source.bytes_total
         return frame, maker.body(rows) if rows else b""
 
     try:
-        for found in maker.read(counted):
+        for found in maker.read(source):
             made = maker.made(found, frame)
             if isinstance(made, Rejected):
                 frame.rejects.append(made)
-            else:
+            elif made is not None:
                 rows.append(made)
                 size += len(made)
             if len(rows) + len(frame.rejects) >= maker.max_rows or size >= maker.max_bytes:
@@ -231,19 +234,6 @@ def _maker(job: ReadJob, source: Source) -> Maker:
     if job.format == REPLAY:
         return ReportedEvents(job) if job.reports else Events(job)
     return _Reports(job, source) if job.reports else _Rows(job, source)
-
-
-class _Counted:
-    """Lines, counted as they go by."""
-
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self._lines = lines
-        self.lines = 0
-
-    def __iter__(self) -> Iterator[Line]:
-        for line in self._lines:
-            self.lines += 1
-            yield line
 
 
 def main() -> None:

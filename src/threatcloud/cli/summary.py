@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -47,6 +47,7 @@ class Tally:
         self.stored: Counter[str] = Counter()
         self.whitelisted: Counter[str] = Counter()
         self.clouds: Counter[str] = Counter()
+        self.passed: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.rejects_file: Path | None = None
         self.interrupted = False
@@ -66,6 +67,12 @@ class Tally:
         self.stored.update(stored)
         self.whitelisted.update(frame.whitelisted)
         self.clouds.update(frame.clouds)
+        self._pass(frame.passed)
+
+    def _pass(self, passed: Mapping[str, int]) -> None:
+        for what, count in passed.items():
+            known = what in self.passed or len(self.passed) < _MAX_REASONS
+            self.passed[what if known else "other things"] += count
 
     def reject(self, rejects: Iterable[Rejected]) -> None:
         """Counts rejected lines by reason, without what is particular to one line."""
@@ -102,6 +109,7 @@ class Tally:
             "whitelisted": dict(self.whitelisted.most_common()),
             "needCorroboration": dict(self.clouds.most_common()),
             "rejected": dict(self.rejected.most_common()),
+            "passedOver": dict(self.passed.most_common()),
             "rejectsFile": str(self.rejects_file) if self.rejects_file else None,
             "seconds": round(self.seconds, 1),
             "valuesPerSecond": self.values_per_second,
@@ -116,6 +124,7 @@ class Tally:
         rows += [("whitelisted", count, name) for name, count in self.whitelisted.most_common()]
         rows += [("to be corroborated", count, f"shared: {name}") for name, count in self.clouds.most_common()]
         rows += [("rejected", count, reason) for reason, count in self.rejected.most_common()]
+        rows += [("passed over", count, what) for what, count in self.passed.most_common()]
         out = console()
         out.print(f"[bold]{self.lines:,} lines[/bold] as {self.format or 'nothing'}, {self.values:,} values:")
         print_table(("result", "values", "by"), rows)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from threatcloud.formats.readers import Reject, open_source
 from threatcloud.formats.readers.cowrie import MAX_COMMANDS, MAX_CREDENTIALS, MAX_DOWNLOADS, Session, sessions
-from threatcloud.formats.readers.source import Reject, open_source
 
 LOGS = Path(__file__).parents[3].parent / "shared" / "data" / "logs"
 START = 1_777_161_600_000  # 2026-04-26T00:00:00Z

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from threatcloud.formats.readers.delimited import read, sniff
-from threatcloud.formats.readers.source import ColumnError, Line, Reject, Row
+from threatcloud.formats.readers.found import ColumnError, Line, Reject, Row
 
 
 def rows(text: str, **columns: str) -> list[Row | Reject]:

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from threatcloud.formats.readers.found import ColumnError, Reject, Row
 from threatcloud.formats.readers.jsonlines import read, sniff
-from threatcloud.formats.readers.source import ColumnError, Reject, Row
 
 
 def test_an_item_of_the_report_route() -> None:

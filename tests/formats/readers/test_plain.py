@@ -1,7 +1,7 @@
 import pytest
 
+from threatcloud.formats.readers.found import ColumnError, Line, Reject, Row
 from threatcloud.formats.readers.plain import read, sniff
-from threatcloud.formats.readers.source import ColumnError, Line, Reject, Row
 
 
 def test_one_value_a_line_with_its_line_number() -> None:

@@ -1,8 +1,10 @@
 import gzip
+import io
 import os
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from threatcloud.formats.readers.source import MAX_LINE_BYTES, Line, Reject, SourceError, open_source
+from threatcloud.formats.readers import MAX_LINE_BYTES, Line, Reject, Source, SourceError, open_source
 
 
 def stored(data: bytes) -> bytes:
@@ -193,23 +195,21 @@ def test_progress_is_that_of_the_file_as_it_lies_on_disk(tmp_path: Path, pack: C
     assert len(set(seen)) > 3
 
 
-def test_peeked_lines_are_given_again(tmp_path: Path) -> None:
+def test_the_head_is_given_again(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_bytes(b"a\n\xff\nb\nc\n")
     with open_source(path) as source:
-        assert source.peek(3) == ["a", "b"]
-        assert [str(line) for line in source if isinstance(line, str)] == ["a", "b", "c"]
-    with open_source(path) as source:
-        assert source.peek(100) == ["a", "b", "c"]
+        assert source.head().lines == ["a", "b", "c"]
+        assert source.head().is_whole
         assert len(list(source)) == 4
 
 
-def test_peeking_into_a_truncated_file_loses_no_line(tmp_path: Path) -> None:
+def test_the_head_of_a_truncated_file_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_bytes(gzip.compress(b"a.example\nb.example\n")[:-1])
     seen: list[Line] = []
     with open_source(path) as source:
-        assert source.peek(10) == ["a.example", "b.example"]
+        assert source.head().lines == ["a.example", "b.example"]
         with pytest.raises(SourceError, match="ends too early"):
             seen.extend(source)
     assert seen == ["a.example", "b.example"]
@@ -225,3 +225,68 @@ def test_standard_input(pack: Callable[[bytes], bytes]) -> None:
         [sys.executable, "-c", program], input=pack(b"a.example\nb.example"), capture_output=True, check=True
     )
     assert ran.stdout.decode().strip() == "['a.example', 'b.example'] None standard input"
+
+
+@packed
+def test_the_bytes_can_be_asked_for_again(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    data = os.urandom(200_000).hex().encode()
+    path = tmp_path / "list"
+    path.write_bytes(pack(data))
+    with open_source(path) as source:
+        head = source.head()
+        assert data.startswith(head.data)
+        assert not head.is_whole
+        source.keep()
+        assert [b"".join(source.blocks()) for _ in range(3)] == [data] * 3
+
+
+@packed
+def test_a_pipe_is_kept_where_it_is_read_twice(pack: Callable[[bytes], bytes]) -> None:
+    program = (
+        "from threatcloud.formats.readers import open_source\n"
+        "with open_source('-') as source:\n"
+        "    source.head(); source.keep()\n"
+        "    print([b''.join(source.blocks()) for _ in range(2)])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], input=pack(b"a\nb"), capture_output=True, check=True)
+    assert ran.stdout.decode().strip() == "[b'a\\nb', b'a\\nb']"
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def test_an_archive_of_one_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "full.zip"
+    path.write_bytes(zipped(("full.csv", b"a.example\nb.example\n")))
+    with open_source(path) as source:
+        assert source.head().lines == ["a.example", "b.example"]
+        assert list(source) == ["a.example", "b.example"]
+        assert source.bytes_read == source.bytes_total
+
+
+def test_an_archive_of_several_files_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "full.zip"
+    path.write_bytes(zipped(("a.csv", b"a"), ("b.csv", b"b")))
+    with pytest.raises(SourceError, match="archive of 2 files: unpack it first"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, zstandard.compress, lambda data: zipped(("bomb", data))], ids=["gzip", "zstd", "zip"]
+)
+def test_a_bomb_ends_at_the_limit(pack: Callable[[bytes], bytes]) -> None:
+    data = pack(b"a.example\n" * 10_000_000)
+    assert len(data) < 1_000_000
+    lines: list[Line] = []
+    tracemalloc.start()
+    with Source("bomb", io.BytesIO(data), max_bytes=1_000_000) as source, pytest.raises(SourceError, match="1,000,000"):
+        lines.extend(source)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0 < len(lines) <= 100_000
+    assert peak_bytes < 20_000_000

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from threatcloud.domain.report import CATEGORIES
-from threatcloud.formats.readers.source import Reject
+from threatcloud.formats.readers.found import Reject
 from threatcloud.formats.readers.timeline import Event, category_of, events
 
 TIMELINE = Path(__file__).parents[3].parent / "shared" / "data" / "timeline.jsonl.gz"

@@ -1,59 +1,86 @@
-"""Bulk formats that can be imported, one module each; a new one is a module and a line in `READERS`."""
+"""Formats that can be imported, one module each; a new one is a module and a line in `READERS`.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+```python
+with open_source(path) as source:          # or Source(name, file) of any binary file
+    format_ = reader(name) if name else detected(source.head())
+    for found in format_.read(source, NO_COLUMNS):   # Row | Reject | Passed, in the order of the input
+        ...
+```
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from threatcloud.formats.readers import delimited, jsonlines, plain
-from threatcloud.formats.readers.source import (
+from threatcloud.formats.readers.found import (
     MAX_LINE_BYTES,
     NO_COLUMNS,
     ColumnError,
     Columns,
     Fields,
+    Found,
     Line,
+    Passed,
     Reject,
     Row,
-    Source,
     SourceError,
-    open_source,
 )
+from threatcloud.formats.readers.head import Head
+from threatcloud.formats.readers.source import Source, open_source
 
 __all__ = [
     "MAX_LINE_BYTES",
     "NO_COLUMNS",
     "READERS",
-    "SNIFFED_LINES",
     "ColumnError",
     "Columns",
     "Fields",
+    "Found",
+    "Head",
     "Line",
+    "Passed",
     "Reader",
     "Reject",
     "Row",
     "Source",
     "SourceError",
+    "detected",
     "open_source",
     "reader",
-    "sniff",
 ]
-
-SNIFFED_LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A format: `sniff(first_lines)` tells if it looks like it, `read(lines, columns)` gives its rows."""
+    """A format. `fits(head)` tells whether an input that begins so looks like it; `read(source, columns)` gives what
+    is in one, and raises `ColumnError` for a choice of columns it does not have, and `SourceError`, after all before
+    it, where the input cannot be read on."""
 
     name: str
     description: str
-    sniff: Callable[[Sequence[str]], bool]
-    read: Callable[[Iterable[Line], Columns], Iterator[Row | Reject]]
+    fits: Callable[[Head], bool]
+    read: Callable[[Source, Columns], Iterator[Found]]
 
 
 READERS = (
-    Reader("jsonl", "JSON Lines: an item of POST /api/threats on each line", jsonlines.sniff, jsonlines.read),
-    Reader("delimited", "a table: CSV, TSV, semicolons or bars", delimited.sniff, delimited.read),
-    Reader("plain", "one value a line, or a hosts file; # and ; begin a comment", plain.sniff, plain.read),
+    Reader(
+        "jsonl",
+        "JSON Lines: an item of POST /api/threats on each line",
+        lambda head: jsonlines.sniff(head.lines),
+        jsonlines.read,
+    ),
+    Reader(
+        "delimited",
+        "a table: CSV, TSV, semicolons or bars",
+        lambda head: delimited.sniff(head.lines),
+        delimited.read,
+    ),
+    Reader(
+        "plain",
+        "one value a line, or a hosts file; # and ; begin a comment",
+        lambda head: plain.sniff(head.lines),
+        plain.read,
+    ),
 )
 """In the order they are tried in: the last takes whatever no other does."""
 
@@ -66,6 +93,6 @@ def reader(name: str) -> Reader:
     raise ValueError(f"no format {name!r}: choose from {', '.join(known.name for known in READERS)}")
 
 
-def sniff(first_lines: Sequence[str]) -> str:
-    """The name of the format that these lines (`Source.peek(SNIFFED_LINES)`) look like."""
-    return next(candidate.name for candidate in READERS if candidate.sniff(first_lines))
+def detected(head: Head) -> Reader:
+    """The format that an input looks like by its beginning."""
+    return next(candidate for candidate in READERS if candidate.fits(head))

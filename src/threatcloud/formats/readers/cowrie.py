@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from threatcloud.domain.times import parse_time
-from threatcloud.formats.readers.source import Line, Reject, excerpt
+from threatcloud.formats.readers.found import Line, Reject, excerpt
 
 MAX_OPEN_SESSIONS = 50_000
 MAX_CREDENTIALS = 200

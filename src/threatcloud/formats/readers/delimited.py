@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.domain.technique import normalise_technique_id
-from threatcloud.formats.readers.source import (
+from threatcloud.formats.readers.found import (
     MAX_LINE_BYTES,
     METADATA_FIELDS,
     NO_COLUMNS,

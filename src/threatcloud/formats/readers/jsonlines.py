@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from threatcloud.formats.readers.source import (
+from threatcloud.formats.readers.found import (
     METADATA_FIELDS,
     NO_COLUMNS,
     REPORT_FIELDS,

@@ -7,7 +7,7 @@ A line that begins with `#` or `;` is a comment, and so is what follows them aft
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from threatcloud.formats.readers.source import NO_COLUMNS, ColumnError, Columns, Line, Reject, Row, excerpt
+from threatcloud.formats.readers.found import NO_COLUMNS, ColumnError, Columns, Line, Reject, Row, excerpt
 
 _COMMENT = "#;"
 _SINK = re.compile(r"0\.0\.0\.0|127\.0\.0\.1|::1?")

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from threatcloud.formats.readers.source import Line, Reject, excerpt
+from threatcloud.formats.readers.found import Line, Reject, excerpt
 
 MAX_TAGS: Final = 50
 MAX_TAG_CHARS: Final = 64
