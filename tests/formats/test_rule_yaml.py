@@ -1,7 +1,7 @@
 """The check of rule content: what passes any parser, and nothing that runs, grows or is ambiguous."""
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 

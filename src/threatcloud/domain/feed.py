@@ -1,6 +1,7 @@
 """Outbound feeds: what a list asks for, how its plain text looks, and how its versions are counted."""
 
 import re
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from threatcloud.domain.indicator import IndicatorType
@@ -34,6 +35,30 @@ class FeedEntry(NamedTuple):
     category: str | None
     first_seen: str
     last_seen: str
+
+
+class FullEntry(NamedTuple):
+    """A ``FeedEntry`` and whatever else a format can say of a value: the confidence in percent, the techniques as
+    reported, oldest first."""
+
+    value: str
+    reputation: int
+    category: str | None
+    first_seen: str
+    last_seen: str
+    confidence: int
+    updated_at: str
+    expires_at: str | None = None
+    tlp: str | None = None
+    techniques: tuple[str, ...] = ()
+
+
+class Detail(IntEnum):
+    """How much is said of each value of a list: nothing else, a ``FeedEntry``, or a ``FullEntry``."""
+
+    VALUE = 0
+    ENTRY = 1
+    FULL = 2
 
 
 class Wording(NamedTuple):

@@ -6,7 +6,7 @@ Only the events of the parser are looked at; no value is ever made of them, so n
 from collections.abc import Iterator
 from typing import Any, Final
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 MAX_RULE_BYTES: Final = 64 * 1024
 MAX_RULE_DEPTH: Final = 32

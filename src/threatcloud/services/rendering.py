@@ -6,16 +6,16 @@ seconds: a process of its own renders it.
 
 import asyncio
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, NamedTuple
 
 import structlog
 
 from threatcloud.domain.errors import Busy
-from threatcloud.domain.feed import PLAIN_HEADER_LINES, FeedList
+from threatcloud.domain.feed import PLAIN_HEADER_LINES, Detail, FeedList
 from threatcloud.domain.times import MINUTE_MS
-from threatcloud.formats.feeds import PLAIN, Format, Rendering, apart, check
-from threatcloud.formats.feeds.order import Order, carry_out
+from threatcloud.formats.feeds import PLAIN, Format, Rendering, apart, check, check_all
+from threatcloud.formats.feeds.order import Order, Part, carry_out
 from threatcloud.services.publishing import IDENTITY, Published, Publisher, publish
 from threatcloud.storage import feeds
 from threatcloud.storage.store import Clock, Store
@@ -49,13 +49,9 @@ class Renderer:
     async def get(self, wanted: FeedList, shape: Shape) -> Published:
         """A list as it stands now, in a shape; InvalidInput when it cannot be, Busy when its process ended early."""
         check(shape.format, wanted.type, aggregate=shape.aggregate)
-        published = await self._publisher.get(wanted)
         if shape == Shape():
-            return published
-        age = self._clock() // DETAILS_AGE_MS if shape.format.is_detailed else 0
-        key = (wanted, published.digest, shape, age)
-        at = max(published.generated_at, age * DETAILS_AGE_MS)
-        return await self._publisher.renderings.get(key, lambda: self._render(wanted, published, shape, at))
+            return await self._publisher.get(wanted)
+        return await self._kept((wanted,), shape, is_all=False)
 
     async def derived(
         self, wanted: FeedList, shape: Shape, name: Hashable, make: Callable[[bytes], bytes]
@@ -70,19 +66,42 @@ class Renderer:
 
         return await self._publisher.renderings.get(key, render)
 
-    async def _render(self, wanted: FeedList, published: Published, shape: Shape, at: int) -> Published:
+    async def get_all(self, wanted: Sequence[FeedList], shape: Shape) -> Published:
+        """Lists of several types as they stand now, in one text; errors as of ``get``."""
+        check_all(shape.format)
+        return await self._kept(tuple(one for one in wanted if one.type in shape.format.kinds), shape, is_all=True)
+
+    async def _kept(self, wanted: tuple[FeedList, ...], shape: Shape, *, is_all: bool) -> Published:
+        published = [await self._publisher.get(one) for one in wanted]
+        age = self._clock() // DETAILS_AGE_MS if shape.format.detail else 0
+        key = (wanted, *(one.digest for one in published), shape, age, is_all)
+        at = max(age * DETAILS_AGE_MS, *(one.generated_at for one in published))
+        return await self._publisher.renderings.get(key, lambda: self._render(wanted, published, shape, at, is_all))
+
+    async def _render(
+        self, wanted: Sequence[FeedList], published: Sequence[Published], shape: Shape, at: int, is_all: bool
+    ) -> Published:
         format_, top, aggregate = shape
-        order = Order(format_.name, wanted.type, published.generated_at, top, aggregate)
-        if format_.is_detailed:
-            lines, entries, _ = await self._store.scan(lambda db: feeds.render_list(db, *wanted, detailed=True))
-        else:
-            lines = published.bodies[IDENTITY].split(b"\n", PLAIN_HEADER_LINES)[-1]
-            entries = published.entries
-        if min(entries, top or entries) <= self._short_entries:
+        pieces = [await self._lines(format_, one, known) for one, known in zip(wanted, published, strict=True)]
+        entries = sum(min(count, top or count) for _, count in pieces)
+        parts = tuple(
+            Part(one.type, known.generated_at, len(lines))
+            for one, known, (lines, _) in zip(wanted, published, pieces, strict=True)
+        )
+        order = Order(format_.name, parts, top, aggregate, is_all)
+        lines = b"".join(lines for lines, _ in pieces)
+        if entries <= self._short_entries:
             return await asyncio.to_thread(lambda: _published(carry_out(order, lines), at))
         async with self._apart:
             answer = await _answer(apart.question(order, lines))
         return await asyncio.to_thread(lambda: _published(apart.understood(answer), at))
+
+    async def _lines(self, format_: Format, wanted: FeedList, published: Published) -> tuple[bytes, int]:
+        """The lines of a list with the detail that a format asks for, and how many there are."""
+        if format_.detail is Detail.VALUE:
+            return published.bodies[IDENTITY].split(b"\n", PLAIN_HEADER_LINES)[-1], published.entries
+        lines, entries, _ = await self._store.scan(lambda db: feeds.render_list(db, *wanted, detail=format_.detail))
+        return lines, entries
 
 
 async def _answer(question: bytes) -> bytes:

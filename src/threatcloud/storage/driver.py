@@ -41,6 +41,9 @@ class Connection(Protocol):
     def iso_time(self, column: str) -> str:
         """A time in milliseconds as text: ``2026-03-07T08:15:00.000Z``."""
 
+    def json_member(self, column: str, name: str) -> str:
+        """The text of a member of an object in JSON; NULL where it has none."""
+
     def run(self, sql: str, params: Params = ()) -> None:
         """Runs a statement whose rows, if any, do not matter."""
 

@@ -119,6 +119,10 @@ class PostgresConnection:
         at = f"to_timestamp({column} / 1000.0) AT TIME ZONE 'UTC'"
         return f"""to_char({at}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
+    def json_member(self, column: str, name: str) -> str:
+        """See ``driver.Connection.json_member``."""
+        return f"({column}::json ->> '{name}')"
+
     def run(self, sql: str, params: Params = ()) -> None:
         """See ``driver.Connection.run``."""
         self._execute(sql, params)

@@ -103,6 +103,10 @@ class SQLiteConnection:
         """See ``driver.Connection.iso_time``."""
         return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
 
+    def json_member(self, column: str, name: str) -> str:
+        """See ``driver.Connection.json_member``."""
+        return f"json_extract({column}, '$.{name}')"
+
     def run(self, sql: str, params: Params = ()) -> None:
         """See ``driver.Connection.run``."""
         self._execute(sql, params)

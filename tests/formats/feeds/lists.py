@@ -5,10 +5,11 @@
 writes the golden files anew; look at what it changed.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.feed import Detail, FeedEntry, FullEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import DAY_MS, MINUTE_MS, iso
 from threatcloud.formats.feeds import FORMATS, Format, Snapshot, render
@@ -83,7 +84,32 @@ def snapshot(kind: IndicatorType, values: tuple[str, ...]) -> Snapshot:
         FeedEntry(value, index % 31, CATEGORIES[index % 5], iso(AT - DAY_MS * (index + 1)), iso(AT - MINUTE_MS * index))
         for index, value in enumerate(values)
     ]
-    return Snapshot(kind, AT, values, entries)
+    full = [
+        FullEntry(
+            *entry,
+            90 - index,
+            iso(AT - MINUTE_MS),
+            iso(AT + DAY_MS * index) if index % 2 else None,
+            (None, "green", "clear", "amber+strict")[index % 4],
+            (("T1110.001", "no id"), ())[index % 2],
+        )
+        for index, entry in enumerate(entries)
+    ]
+    return Snapshot(kind, AT, values, entries, full)
+
+
+def lines_of(format_: Format, kind: IndicatorType, values: tuple[str, ...]) -> bytes:
+    """Values as the database gives them to a format."""
+    made = snapshot(kind, values)
+    rows: dict[Detail, Sequence[Sequence[object]]] = {Detail.ENTRY: made.entries, Detail.FULL: made.full}
+    texts = ["\t".join(map(_text, row)) for row in rows.get(format_.detail, ())] or values
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def _text(field: object) -> str:
+    if isinstance(field, tuple):
+        return json.dumps(field)
+    return "" if field is None else str(field)
 
 
 def lists() -> Iterator[tuple[Format, IndicatorType, Path]]:

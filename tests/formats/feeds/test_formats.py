@@ -15,6 +15,8 @@ from threatcloud.formats.feeds.format import MALFORMED
 
 CASES = [pytest.param(*case, id=case[2].name) for case in lists()]
 TEXT_KINDS = tuple(GOOD)
+#: Of bytes, whose consumer reads them back in test_documents.
+BINARY = {"mmdb"}
 CONTROLS = (b"\x00", b"\x1b", b"\x7f", "\u202e".encode())
 FORBIDDEN = (*CONTROLS, b"passwd", b"ruleset", b"evil.example", b"cmd()", b"192.0.2", b"shadow", b"a" * 3_000)
 
@@ -36,7 +38,7 @@ def test_hostile_values_are_left_out_and_counted(format_: Format, kind: Indicato
     assert mixed.left_out[MALFORMED] == len(HOSTILE)
     assert mixed.entries == clean.entries
     assert mixed.body.count(b"\n") == clean.body.count(b"\n")
-    for part in FORBIDDEN:
+    for part in FORBIDDEN if format_.name not in BINARY else ():
         assert part not in mixed.body
 
 

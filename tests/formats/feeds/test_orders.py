@@ -4,19 +4,17 @@ import io
 
 import pytest
 
-from tests.formats.feeds.lists import AT, GOOD, HOSTILE, lists, snapshot
+from tests.formats.feeds.lists import AT, GOOD, HOSTILE, lines_of, lists, snapshot
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds import Format, Rendering, apart, find_format, render
-from threatcloud.formats.feeds.order import Order, carry_out
+from threatcloud.formats.feeds.order import Order, Part, carry_out
 
 CASES = [pytest.param(format_, kind, id=f"{format_.name} {kind}") for format_, kind, _ in lists()]
 
 
-def lines_of(format_: Format, kind: IndicatorType, values: tuple[str, ...]) -> bytes:
-    """Values as the database gives them to a format."""
-    entries = snapshot(kind, values).entries
-    detailed = ["\t".join("" if field is None else str(field) for field in entry) for entry in entries]
-    return "".join(f"{line}\n" for line in (detailed if format_.is_detailed else values)).encode()
+def order_of(format_: Format, kind: IndicatorType, lines: bytes, top: int | None = None) -> Order:
+    """An order of one list."""
+    return Order(format_.name, (Part(kind, AT, len(lines)),), top)
 
 
 def through_a_process(order: Order, lines: bytes) -> Rendering:
@@ -29,8 +27,8 @@ def through_a_process(order: Order, lines: bytes) -> Rendering:
 @pytest.mark.parametrize(("format_", "kind"), CASES)
 def test_an_order_is_carried_out_as_the_list_would_be_rendered(format_: Format, kind: IndicatorType) -> None:
     wanted = render(format_, snapshot(kind, GOOD[kind]))
-    order = Order(format_.name, kind, AT)
     lines = lines_of(format_, kind, GOOD[kind])
+    order = order_of(format_, kind, lines)
 
     assert carry_out(order, lines) == wanted
     assert through_a_process(order, lines) == wanted
@@ -39,11 +37,11 @@ def test_an_order_is_carried_out_as_the_list_would_be_rendered(format_: Format, 
 @pytest.mark.parametrize(("format_", "kind"), CASES)
 def test_lines_that_are_broken_are_left_out(format_: Format, kind: IndicatorType) -> None:
     unbroken = tuple(value for value in HOSTILE if "\n" not in value)
-    order = Order(format_.name, kind, AT)
+    lines, clean = lines_of(format_, kind, unbroken + GOOD[kind]), lines_of(format_, kind, GOOD[kind])
 
-    mixed = through_a_process(order, lines_of(format_, kind, unbroken + GOOD[kind]))
+    mixed = through_a_process(order_of(format_, kind, lines), lines)
 
-    assert mixed.entries == carry_out(order, lines_of(format_, kind, GOOD[kind])).entries
+    assert mixed.entries == carry_out(order_of(format_, kind, clean), clean).entries
     assert sum(mixed.left_out.values()) >= len(unbroken)
 
 
@@ -51,12 +49,12 @@ def test_lines_that_are_broken_are_left_out(format_: Format, kind: IndicatorType
 def test_an_order_may_ask_for_the_worst_only(top: int | None, most: int) -> None:
     values = GOOD[IndicatorType.DOMAIN]
     plain = find_format("plain")
-    order = Order("plain", IndicatorType.DOMAIN, AT, top=top)
+    lines = lines_of(plain, IndicatorType.DOMAIN, values)
 
-    found = carry_out(order, lines_of(plain, IndicatorType.DOMAIN, values))
+    found = carry_out(order_of(plain, IndicatorType.DOMAIN, lines, top), lines)
 
     assert found == render(plain, snapshot(IndicatorType.DOMAIN, values[:most]))
-    assert carry_out(order, b"").entries == 0
+    assert carry_out(order_of(plain, IndicatorType.DOMAIN, b""), b"").entries == 0
 
 
 def test_an_answer_that_broke_off_is_none() -> None:

@@ -14,6 +14,8 @@ from threatcloud.formats.feeds import (
     ipset,
     iptables,
     json_document,
+    misp,
+    mmdb,
     ndjson,
     nftables,
     paloalto,
@@ -21,15 +23,27 @@ from threatcloud.formats.feeds import (
     pihole,
     plain,
     rpz,
+    sigma,
     snort,
     splunk,
+    stix,
     suricata_dataset,
     suricata_iprep,
     unbound,
     wazuh,
+    yara,
     zeek,
 )
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Rendering, Snapshot, check, render
+from threatcloud.formats.feeds.format import (
+    LISTED_KINDS,
+    Format,
+    Rendering,
+    Snapshot,
+    check,
+    check_all,
+    render,
+    render_all,
+)
 
 __all__ = [
     "FORMATS",
@@ -40,8 +54,10 @@ __all__ = [
     "Rendering",
     "Snapshot",
     "check",
+    "check_all",
     "find_format",
     "render",
+    "render_all",
 ]
 
 FORMATS: Final = (
@@ -73,6 +89,11 @@ FORMATS: Final = (
     wazuh.FORMAT,
     splunk.FORMAT,
     elastic.FORMAT,
+    sigma.FORMAT,
+    yara.FORMAT,
+    stix.FORMAT,
+    misp.FORMAT,
+    mmdb.FORMAT,
 )
 PLAIN: Final = plain.FORMAT
 NAMES: Final = tuple(known.name for known in FORMATS)

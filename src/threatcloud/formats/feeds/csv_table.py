@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Final
 
+from threatcloud.domain.feed import Detail
 from threatcloud.formats.cells import neutral
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
 
@@ -30,5 +31,5 @@ FORMAT: Final = Format(
     media="text/csv; charset=utf-8",
     kinds=LISTED_KINDS,
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
 )

@@ -6,7 +6,7 @@ import msgspec
 
 from threatcloud.domain.address import is_network
 from threatcloud.domain.canonical.ids import HASH_NAMES
-from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.feed import Detail, FeedEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal, Snapshot
 
@@ -58,6 +58,6 @@ FORMAT: Final = Format(
     media="application/x-ndjson",
     kinds=LISTED_KINDS,
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
     refusals=(Refusal("networks, which a field of the type ip cannot hold", is_network, (IndicatorType.IP,)),),
 )

@@ -17,7 +17,7 @@ from threatcloud.domain.canonical.ids import plain_hash
 from threatcloud.domain.canonical.ip import plain_ipv4
 from threatcloud.domain.canonical.name import plain_name
 from threatcloud.domain.errors import invalid
-from threatcloud.domain.feed import FeedEntry, plain_header
+from threatcloud.domain.feed import Detail, FeedEntry, FullEntry, plain_header
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, canonical
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -26,12 +26,13 @@ MALFORMED: Final = "malformed"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A published list: its values, worst first. ``entries`` says more of each, for formats that are detailed."""
+    """A published list: its values, worst first. ``entries`` or ``full`` say more of each, as a format asks for."""
 
     kind: IndicatorType
     generated_at: int
     values: Sequence[str]
     entries: Sequence[FeedEntry] = ()
+    full: Sequence[FullEntry] = ()
 
     @property
     def name(self) -> str:
@@ -47,11 +48,12 @@ class Snapshot:
         values = [value for value in self.values if keep(value)]
         if len(values) == len(self.values):
             return self
-        return replace(self, values=values, entries=[entry for entry in self.entries if keep(entry.value)])
+        entries = [entry for entry in self.entries if keep(entry.value)]
+        return replace(self, values=values, entries=entries, full=[entry for entry in self.full if keep(entry.value)])
 
     def first(self, count: int) -> "Snapshot":
         """The list of the worst."""
-        return replace(self, values=self.values[:count], entries=self.entries[:count])
+        return replace(self, values=self.values[:count], entries=self.entries[:count], full=self.full[:count])
 
 
 class Refusal(NamedTuple):
@@ -66,8 +68,9 @@ class Refusal(NamedTuple):
 class Format:
     """A format. ``write`` gives the text of a list of one of the ``kinds``.
 
-    ``is_detailed``: it needs ``entries``. ``refusals`` say what it leaves out, ``limits`` how many entries whoever
-    reads it takes, by type, and ``most_bytes`` how long a file may be that has a value on each line.
+    ``detail``: what it needs of each value. ``write_all`` gives the text of lists of several types in one, where it can
+    say them. ``refusals`` say what it leaves out, ``limits`` how many entries whoever reads it takes, by type, and
+    ``most_bytes`` how long a file may be that has a value on each line.
     """
 
     name: str
@@ -76,7 +79,8 @@ class Format:
     media: str = TEXT
     kinds: Collection[IndicatorType]
     write: Callable[[Snapshot], bytes]
-    is_detailed: bool = False
+    write_all: Callable[[Sequence[Snapshot]], bytes] | None = None
+    detail: Detail = Detail.VALUE
     refusals: tuple[Refusal, ...] = ()
     limits: Mapping[IndicatorType, int] = field(default_factory=dict)
     most_bytes: int | None = None
@@ -96,7 +100,7 @@ def check(format_: Format, kind: IndicatorType, *, aggregate: bool) -> None:
     if kind not in format_.kinds:
         can = " and ".join(f"{other}-blocklist" for other in format_.kinds)
         raise invalid("format", f"{format_.name} cannot say what is in {kind}-blocklist; it is for {can}")
-    if aggregate and (kind is not IndicatorType.IP or format_.is_detailed):
+    if aggregate and (kind is not IndicatorType.IP or format_.detail):
         raise invalid("aggregate", "goes with addresses, in a format that says nothing else of them")
 
 
@@ -107,6 +111,33 @@ def render(format_: Format, snapshot: Snapshot, *, aggregate: bool = False) -> R
     """
     check(format_, snapshot.kind, aggregate=aggregate)
     left_out: dict[str, int] = {}
+    shown, truncated = _shown(format_, snapshot, left_out, aggregate=aggregate)
+    return Rendering(format_.write(shown), len(shown.values), truncated, left_out)
+
+
+def check_all(format_: Format) -> None:
+    """Raises InvalidInput where a format cannot say values of all types in one file."""
+    if format_.write_all is None:
+        can = " and ".join(f"{kind}-blocklist" for kind in format_.kinds)
+        raise invalid("format", f"{format_.name} cannot say all types in one file; it is for {can}")
+
+
+def render_all(format_: Format, snapshots: Sequence[Snapshot]) -> Rendering:
+    """Lists of several types in one text; InvalidInput when they cannot be. Types that the format cannot say are not
+    in it; what is cut off and left out is counted over all."""
+    check_all(format_)
+    assert format_.write_all is not None
+    left_out: dict[str, int] = {}
+    found = [_shown(format_, snapshot, left_out) for snapshot in snapshots if snapshot.kind in format_.kinds]
+    shown = [snapshot for snapshot, _ in found]
+    entries = sum(len(snapshot.values) for snapshot in shown)
+    return Rendering(format_.write_all(shown), entries, sum(truncated for _, truncated in found), left_out)
+
+
+def _shown(
+    format_: Format, snapshot: Snapshot, left_out: dict[str, int], *, aggregate: bool = False
+) -> tuple[Snapshot, int]:
+    """What a format shows of a list, and how many entries a limit cuts off; counts what is left out by reason."""
     said = snapshot.only(_IS_WELL_FORMED[snapshot.kind])
     _count(left_out, MALFORMED, len(snapshot.values) - len(said.values))
     for reason, refuses, kinds in format_.refusals:
@@ -117,8 +148,7 @@ def render(format_: Format, snapshot: Snapshot, *, aggregate: bool = False) -> R
     if aggregate:
         said = replace(said, values=aggregated(said.values))
     shown = said.first(_most(format_, said))
-    truncated = len(said.values) - len(shown.values)
-    return Rendering(format_.write(shown), len(shown.values), truncated, left_out)
+    return shown, len(said.values) - len(shown.values)
 
 
 def _most(format_: Format, snapshot: Snapshot) -> int:
@@ -132,7 +162,7 @@ def _most(format_: Format, snapshot: Snapshot) -> int:
 
 def _count(left_out: dict[str, int], reason: str, count: int) -> None:
     if count:
-        left_out[reason] = count
+        left_out[reason] = left_out.get(reason, 0) + count
 
 
 def lines(values: Sequence[str], before: str = "", after: str = "") -> bytes:

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.feed import Detail, FeedEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import iso
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
@@ -57,5 +57,5 @@ FORMAT: Final = Format(
     media="application/json",
     kinds=LISTED_KINDS,
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
 )

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from threatcloud.domain.feed import Detail
 from threatcloud.formats.feeds import json_document
 from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
 
@@ -20,5 +21,5 @@ FORMAT: Final = Format(
     media="application/x-ndjson",
     kinds=LISTED_KINDS,
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
 )

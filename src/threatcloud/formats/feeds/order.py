@@ -1,41 +1,98 @@
-"""A list to be rendered, as one process can tell another: what to make of it, and its lines from the database."""
+"""Lists to be rendered, as one process can tell another: what to make of them, and their lines from the database."""
 
 from typing import Final
 
 import msgspec
 
-from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.feed import Detail, FeedEntry, FullEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds import find_format
-from threatcloud.formats.feeds.format import Rendering, Snapshot, render
+from threatcloud.formats.feeds.format import Format, Rendering, Snapshot, render, render_all
 
+_FIELDS: Final = {Detail.ENTRY: len(FeedEntry._fields), Detail.FULL: len(FullEntry._fields)}
 #: What a line without the fields of an entry is: no value of any type.
-_BROKEN: Final = FeedEntry("", 100, None, "", "")
+_BROKEN: Final = {
+    Detail.ENTRY: ["", "100", "", "", ""],
+    Detail.FULL: ["", "100", "", "", "", "0", "", "", "", ""],
+}
+_techniques: Final = msgspec.json.Decoder(list[object]).decode
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A list: of which type, of which time, and how many bytes its lines are."""
+
+    kind: IndicatorType
+    generated_at: int
+    size_bytes: int
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Which format to render a list of a type in, only its ``top`` worst entries, and networks joined."""
+    """Which format to render lists in, only the ``top`` worst entries of each, and networks joined.
+
+    ``is_all``: they are lists of several types, to be written in one text.
+    """
 
     format: str
-    kind: IndicatorType
-    generated_at: int
+    parts: tuple[Part, ...]
     top: int | None = None
     aggregate: bool = False
+    is_all: bool = False
 
 
 def carry_out(order: Order, lines: bytes) -> Rendering:
-    """Renders the lines of a list: values, or for a detailed format the fields of entries with tabs between them."""
+    """Renders the lines of lists: values, or the fields of entries with tabs between them, as the format asks for."""
     format_ = find_format(order.format)
+    snapshots, begins = [], 0
+    for part in order.parts:
+        ends = begins + part.size_bytes
+        snapshots.append(snapshot_of(format_, part, lines[begins:ends], order.top))
+        begins = ends
+    if order.is_all:
+        return render_all(format_, snapshots)
+    return render(format_, snapshots[0], aggregate=order.aggregate)
+
+
+def snapshot_of(format_: Format, part: Part, lines: bytes, top: int | None = None) -> Snapshot:
+    """The list that lines are of, only its ``top`` worst entries, with the detail that a format asks for."""
     whole = lines.removesuffix(b"\n").decode()
-    texts = whole.split("\n", -1 if order.top is None else order.top)[: order.top] if whole else []
-    entries = [_entry(text) for text in texts] if format_.is_detailed else []
-    values = [entry.value for entry in entries] if format_.is_detailed else texts
-    return render(format_, Snapshot(order.kind, order.generated_at, values, entries), aggregate=order.aggregate)
+    texts = whole.split("\n", -1 if top is None else top)[:top] if whole else []
+    if format_.detail is Detail.VALUE:
+        return Snapshot(part.kind, part.generated_at, texts)
+    count = _FIELDS[format_.detail]
+    rows = [fields if len(fields) == count else _BROKEN[format_.detail] for fields in map(_split, texts)]
+    values = [fields[0] for fields in rows]
+    if format_.detail is Detail.ENTRY:
+        entries = [
+            FeedEntry(value, int(reputation), category or None, first_seen, last_seen)
+            for value, reputation, category, first_seen, last_seen in rows
+        ]
+        return Snapshot(part.kind, part.generated_at, values, entries)
+    return Snapshot(part.kind, part.generated_at, values, full=[_full(fields) for fields in rows])
 
 
-def _entry(text: str) -> FeedEntry:
-    fields = text.split("\t")
-    if len(fields) != len(FeedEntry._fields):
-        return _BROKEN
-    value, reputation, category, first_seen, last_seen = fields
-    return FeedEntry(value, int(reputation), category or None, first_seen, last_seen)
+def _split(text: str) -> list[str]:
+    return text.split("\t")
+
+
+def _full(fields: list[str]) -> FullEntry:
+    value, reputation, category, first_seen, last_seen, confidence, updated_at, expires_at, tlp, techniques = fields
+    return FullEntry(
+        value,
+        int(reputation),
+        category or None,
+        first_seen,
+        last_seen,
+        int(confidence),
+        updated_at,
+        expires_at or None,
+        tlp or None,
+        _strings(techniques) if techniques else (),
+    )
+
+
+def _strings(array: str) -> tuple[str, ...]:
+    """The texts of an array in JSON; none where it is no array."""
+    try:
+        return tuple(item for item in _techniques(array) if isinstance(item, str))
+    except msgspec.DecodeError:
+        return ()

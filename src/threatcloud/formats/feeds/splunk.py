@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Final
 
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
 from threatcloud.formats.cells import neutral
@@ -31,5 +32,5 @@ FORMAT: Final = Format(
     media="text/csv; charset=utf-8",
     kinds=LISTED_KINDS,
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
 )

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.formats.feeds.format import Format, Snapshot
@@ -31,5 +32,5 @@ FORMAT: Final = Format(
     media="text/csv; charset=utf-8",
     kinds=(IndicatorType.IP,),
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
 )

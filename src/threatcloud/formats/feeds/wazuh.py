@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from threatcloud.domain.address import is_network, parse_network
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
 from threatcloud.formats.feeds.format import Format, Refusal, Snapshot
@@ -47,7 +48,7 @@ FORMAT: Final = Format(
     description="a CDB list of Wazuh: keys with their category",
     kinds=(IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.URL, IndicatorType.HASH),
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
     refusals=(
         Refusal("networks of IPv6", lambda value: ":" in value and is_network(value), (IndicatorType.IP,)),
         Refusal("with a quotation mark in it", lambda url: '"' in url, (IndicatorType.URL,)),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from threatcloud.domain.address import is_network
-from threatcloud.domain.feed import FeedEntry
+from threatcloud.domain.feed import Detail, FeedEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.format import Format, Refusal, Snapshot
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB, without_scheme
@@ -36,7 +36,7 @@ FORMAT: Final = Format(
     media="text/tab-separated-values; charset=utf-8",
     kinds=(IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.URL, IndicatorType.HASH),
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
     refusals=(
         NOT_OF_THE_WEB,
         # Zeek's reader of tables would take it for the beginning of a character in hex.
