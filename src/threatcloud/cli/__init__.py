@@ -18,6 +18,7 @@ from threatcloud.cli import (
     keys,
     rules,
     serve,
+    store,
     system,
 )
 from threatcloud.cli.failures import EXPECTED, ExitCode, failure_of
@@ -45,6 +46,7 @@ app.add_typer(allowlist.app, name="allowlist")
 app.add_typer(audit.app, name="audit")
 system.add_to(app)
 backup.add_to(app)
+app.add_typer(store.app, name="store")
 
 
 def main() -> None:

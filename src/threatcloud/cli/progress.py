@@ -1,8 +1,8 @@
-"""How far an import is: a bar on a terminal, a line every few seconds elsewhere, always on standard error."""
+"""How far an import or a copy is: a bar on a terminal, a line every few seconds elsewhere, always on standard error."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -40,6 +40,34 @@ def progress(name: str) -> Iterator[Report]:
             bar.update(task, total=bytes_total, completed=bytes_read, lines=tally.lines, rate=tally.values_per_second)
 
         yield show
+
+
+@contextmanager
+def rows_progress() -> Iterator[Callable[[str, str, int, int], None]]:
+    """Shows what is done to which table, and how many rows of how many, as long as the context is open."""
+    if not sys.stderr.isatty():
+        yield _row_lines()
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console(stderr=True), refresh_per_second=4, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(what: str, table: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{what} {table}", completed=done, total=total)
+
+        yield show
+
+
+def _row_lines() -> Callable[[str, str, int, int], None]:
+    shown_s = time.monotonic()
+
+    def show(what: str, table: str, done: int, total: int) -> None:
+        nonlocal shown_s
+        if time.monotonic() - shown_s >= _LINE_EVERY_S:
+            shown_s = time.monotonic()
+            note(f"{what} {table}: {done:,} of {total:,} rows")
+
+    return show
 
 
 def _lines() -> Report:
