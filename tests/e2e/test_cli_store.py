@@ -1,6 +1,5 @@
 """``threat-cloud store copy`` as its users run it, killed midway for real."""
 
-import re
 import signal
 import sqlite3
 import time
@@ -87,7 +86,7 @@ def test_killed_midway_in_both_directions_it_goes_on_and_brings_everything(fille
     (filled.folder / "back.db.secret").write_bytes(filled.database.with_name("threat-cloud.db.secret").read_bytes())
     (filled.folder / "back.db.secret").chmod(0o600)
     verified = filled.run("audit", "verify", "--db-path", "back.db")
-    assert re.search(rb"\d entries", verified.stdout + verified.stderr), verified
+    assert b"problem  none" in verified.stdout
     again = filled.run("store", "copy", "--from", source, "--to", empty, code=1)
     assert b"is not empty" in again.stderr
 
