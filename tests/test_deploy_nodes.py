@@ -231,6 +231,24 @@ class TestProxy:
         assert re.findall(r"^ *retry-on (.*)$", HAPROXY.read_text("utf-8"), re.MULTILINE) == ["conn-failure"]
 
 
+class TestCache:
+    PATH = DEPLOY / "nginx" / "feeds-cache.conf"
+
+    def test_nginx_understands_it(self, tmp_path: Path) -> None:
+        nginx = program("nginx")
+        conf = self.PATH.read_text("utf-8").replace("/var/cache/nginx", str(tmp_path))
+        whole = tmp_path / "nginx.conf"
+        whole.write_text(
+            f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{conf}}}\n", "utf-8"
+        )
+        checked(nginx, "-t", "-c", whole)
+
+    def test_it_caches_lists_and_nothing_that_is_the_caller_s_own(self) -> None:
+        (pattern,) = re.findall(r"location ~ (\S+) {", self.PATH.read_text("utf-8"))
+        cached = {path for path in PATHS if re.match(pattern, path)}
+        assert cached == {f"/api/feeds/{kind}-blocklist" for kind in ("ip", "domain", "url", "hash")}
+
+
 class TestBackupTimer:
     @pytest.mark.parametrize("name", ["threat-cloud-backup.service", "threat-cloud-backup.timer"])
     def test_systemd_understands_it(self, tmp_path: Path, name: str) -> None:
