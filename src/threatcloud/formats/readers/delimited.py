@@ -1,18 +1,16 @@
 """Tables: tabs, commas, semicolons or bars between columns, quoted as in RFC 4180 or not at all.
 
 The columns are known by the names in the header, which may stand in a comment (`#value<TAB>sources`), or by
-the operator's choice; a table without a header has the value in column 1. Columns of other names are ignored.
+the operator's choice; a table without a header has the value in column 1. Columns of other names are
+passed over.
 """
 
 import csv
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from threatcloud.domain.report import CATEGORIES
-from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.formats.readers.found import (
     MAX_LINE_BYTES,
     METADATA_FIELDS,
@@ -20,17 +18,32 @@ from threatcloud.formats.readers.found import (
     ColumnError,
     Columns,
     Fields,
+    Found,
     Line,
+    Passed,
     Reject,
     Row,
     check_fields,
     excerpt,
 )
+from threatcloud.formats.readers.meanings import (
+    asn,
+    category,
+    clipped,
+    count,
+    percentage,
+    plain,
+    ports,
+    says_something,
+    share,
+    techniques,
+    time_text,
+    words,
+)
 
 _DELIMITERS = "\t,;|"
 _MAX_RECORD_LINES = 100
 _HEADER_CELL = re.compile(r"(?:meta\.)?[A-Za-z][\w /()#&-]{0,30}|")
-_ABSENT = frozenset({"", "-", "none", "null", "n/a", "(empty)", "unknown"})
 
 
 def _each(meaning: str | None, names: str) -> dict[str, str | None]:
@@ -66,14 +79,6 @@ _TYPES = {
     **_each("email", "email emailaddress emailaddr emailsrc emaildst mail intelemail"),
     **_each("cve", "vulnerability"),
 }
-_CATEGORY_WORDS = {
-    **{category: category for category in CATEGORIES},
-    **_each("c2", "botnetcc cc cnc commandandcontrol"),
-    **_each("malware", "malwaredownload payload payloaddelivery"),
-    **_each("scanner", "scan scanning portscan"),
-}
-# The scale of STIX 2.1, appendix A.
-_CONFIDENCE_WORDS = {"low": 0.15, "medium": 0.5, "med": 0.5, "high": 0.85}
 
 
 class _Field(NamedTuple):
@@ -88,16 +93,18 @@ class _Header(NamedTuple):
     is_comment: bool
 
 
-class _Layout(NamedTuple):
-    """Which columns hold what, each by its indexes in order of preference."""
+class Layout(NamedTuple):
+    """Which columns hold what, each by its indexes in order of preference; `unknown` are the names of the others."""
 
     values: Sequence[tuple[int, str | None]]
     types: Sequence[int]
     fields: Sequence[tuple[_Field, Sequence[int]]]
+    unknown: Sequence[str] = ()
 
 
-def read(lines: Iterable[Line], columns: Columns = NO_COLUMNS) -> Iterator[Row | Reject]:
-    """A row or reject for each record that is no comment, in order; its line is the one it begins on.
+def read(lines: Iterable[Line], columns: Columns = NO_COLUMNS) -> Iterator[Found]:
+    """A row or reject for each record that is no comment, in order; its line is the one it begins on. At the end the
+    columns that are not known are passed over.
 
     A record may run over lines inside quotes; where the quotes do not match, only its first line is rejected.
     Raises `ColumnError`, at the first record, when `columns` names what the table does not have.
@@ -143,7 +150,7 @@ class _Stream:
         self._returned.extend(reversed(items))
 
 
-def _read(stream: _Stream, columns: Columns) -> Iterator[Row | Reject]:
+def _read(stream: _Stream, columns: Columns) -> Iterator[Found]:
     comment = ""
     for item in stream:
         line = item[1]
@@ -153,26 +160,30 @@ def _read(stream: _Stream, columns: Columns) -> Iterator[Row | Reject]:
             comment = line if _named_cells(line, columns) else comment
         elif line.strip():
             header = _header(comment, line, columns)
-            layout = _layout(header.cells if header else (), columns)
+            layout = layout_of(header.cells if header else (), columns)
             if not header or header.is_comment:
                 stream.put_back([item])
-            yield from _rows(stream, header.delimiter if header else _busiest_delimiter(line), layout)
+            records = 0
+            for found in _rows(stream, header.delimiter if header else _busiest_delimiter(line), layout):
+                records += 1
+                yield found
+            yield from (Passed(f"column {name[:40]}", records) for name in layout.unknown if records)
 
 
-def _rows(stream: _Stream, delimiter: str, layout: _Layout) -> Iterator[Row | Reject]:
+def _rows(stream: _Stream, delimiter: str, layout: Layout) -> Iterator[Row | Reject]:
     for number, line in stream:
         if isinstance(line, Reject):
             yield line
         elif line.startswith("#") or not line.strip():
             continue
         elif '"' not in line:
-            yield _row(number, line.split(delimiter), layout, line)
+            yield row_of(number, line.split(delimiter), layout, line)
         else:
             cells = _quoted(line, stream, delimiter)
             if cells is None:
                 yield Reject(number, excerpt(line), "line", "has quotes that do not match")
             else:
-                yield _row(number, cells, layout, line)
+                yield row_of(number, cells, layout, line)
 
 
 def _quoted(line: str, stream: _Stream, delimiter: str) -> list[str] | None:
@@ -199,7 +210,8 @@ def _quoted(line: str, stream: _Stream, delimiter: str) -> list[str] | None:
         return None
 
 
-def _row(number: int, cells: Sequence[str], layout: _Layout, line: str) -> Row | Reject:
+def row_of(number: int, cells: Sequence[str], layout: Layout, line: str) -> Row | Reject:
+    """The row that cells make, or the reject of the line they are."""
     for index, typed in layout.values:
         value, kind = cells[index].strip() if index < len(cells) else "", typed
         if value:
@@ -207,13 +219,13 @@ def _row(number: int, cells: Sequence[str], layout: _Layout, line: str) -> Row |
     else:
         return Reject(number, excerpt(line), "value", "has no value")
     if word := _first(cells, layout.types):
-        kind = _TYPES.get(_plain(word))
+        kind = _TYPES.get(plain(word))
         if not kind:
             return Reject(number, excerpt(line), "type", f"{excerpt(word)!r} is no type of indicator")
     return Row(number, value, kind, _fields(cells, layout) if layout.fields else None)
 
 
-def _fields(cells: Sequence[str], layout: _Layout) -> Fields | None:
+def _fields(cells: Sequence[str], layout: Layout) -> Fields | None:
     fields: dict[str, object] = {}
     metadata: dict[str, object] = {}
     for field, indexes in layout.fields:
@@ -233,13 +245,14 @@ def _first(cells: Sequence[str], indexes: Sequence[int]) -> str:
     """The first of these cells that says something, or nothing."""
     for index in indexes:
         text = cells[index].strip() if index < len(cells) else ""
-        if text.lower() not in _ABSENT:
+        if says_something(text):
             return text
     return ""
 
 
-def _layout(cells: Sequence[str], columns: Columns) -> _Layout:
-    names = [_plain(cell) for cell in cells]
+def layout_of(cells: Sequence[str], columns: Columns) -> Layout:
+    """Where what is known stands in a table with this header. Raises `ColumnError` where no column holds a value."""
+    names = [plain(cell) for cell in cells]
     chosen = {field: _index(column, cells, names) for field, column in columns.items()}
     free = {name: at for at, name in reversed(list(enumerate(names))) if at not in chosen.values()}
     if "value" in chosen:
@@ -255,7 +268,10 @@ def _layout(cells: Sequence[str], columns: Columns) -> _Layout:
     if "type" in chosen:
         types = [chosen["type"]]
     fields = [(field, _places(field, chosen, free)) for field in _FIELDS]
-    return _Layout(values, types, [(field, places) for field, places in fields if places])
+    fields = [(field, places) for field, places in fields if places]
+    taken = {at for at, _ in values} | {*types} | {at for _, places in fields for at in places}
+    unknown = [cells[at] for at in range(len(cells)) if at not in taken and cells[at]]
+    return Layout(values, types, fields, unknown)
 
 
 def _value_columns(free: Mapping[str, int], cells: Sequence[str]) -> list[tuple[int, str | None]]:
@@ -275,8 +291,8 @@ def _index(column: str, cells: Sequence[str], names: Sequence[str]) -> int:
     if column.isascii() and column.isdigit():
         if 1 <= int(column) <= (len(cells) or 1000):
             return int(column) - 1
-    elif _plain(column) in names:
-        return names.index(_plain(column))
+    elif plain(column) in names:
+        return names.index(plain(column))
     raise ColumnError(
         f"no column {column!r}; the table has: {_listed(cells)}"
         if cells
@@ -295,13 +311,13 @@ def _header(comment: str, first: str, columns: Columns) -> _Header | None:
 
 def _named_cells(line: str, columns: Columns) -> tuple[str, Sequence[str]] | None:
     """The delimiter and the cells of a header, else None: the most cells, all of them like names."""
-    wanted = {_plain(column) for column in columns.values() if not column.isdigit()}
+    wanted = {plain(column) for column in columns.values() if not column.isdigit()}
     best: tuple[str, Sequence[str]] | None = None
     for delimiter in _DELIMITERS:
         cells = _cells(line.lstrip("#").lstrip(" "), delimiter)
         if line.startswith("#fields" + delimiter):  # Zeek
             cells = cells[1:]
-        names = {_plain(cell) for cell in cells}
+        names = {plain(cell) for cell in cells}
         known = wanted <= names if wanted else not names.isdisjoint(_VALUE_TYPES)
         if known and len(cells) > len(best[1] if best else ()) and all(map(_HEADER_CELL.fullmatch, cells)):
             best = delimiter, cells
@@ -322,68 +338,24 @@ def _listed(cells: Sequence[str]) -> str:
     return ", ".join(f"{at} {excerpt(cell)}" for at, cell in enumerate(cells, 1))
 
 
-@lru_cache(maxsize=1024)
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "", name.lower())
-
-
-def _list(text: str) -> list[str]:
-    return [item for part in re.split(r"[,;|]", text) if (item := part.strip())]
-
-
-def _count(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
-
-
-def _ports(text: str) -> list[int] | None:
-    numbers = (_count(item) for item in _list(text))
-    return [number for number in numbers if number is not None and number < 65_536] or None
-
-
-def _techniques(text: str) -> list[str] | None:
-    return [known for item in _list(text) if (known := normalise_technique_id(item))] or None
-
-
-def _asn(text: str) -> str | None:
-    number = re.match(r"(?:AS)?(\d{1,10})\b", text, re.IGNORECASE | re.ASCII)
-    return f"AS{number[1]}" if number else None
-
-
-def _confidence(text: str) -> float | str:
-    """0.0–1.0 of a fraction, a percentage or a word; what is none of them as it is."""
-    try:
-        value = float(text.removesuffix("%"))
-    except ValueError:
-        return _CONFIDENCE_WORDS.get(text.lower(), text)
-    if not math.isfinite(value):
-        return text
-    return value / 100 if value > 1 or text.endswith("%") else value
-
-
-def _percentage(text: str) -> float | str:
-    return _confidence(text.removesuffix("%") + "%") if text[0].isdigit() else _confidence(text)
-
-
-def _category(text: str) -> str:
-    return _CATEGORY_WORDS.get(_plain(text)) or text
-
-
 _SEEN = ("timestamp", "observedat", "lastseen", "lastseenutc", "lastonline", "firstseen", "firstseenutc")
 _FIELDS = (
     _Field("source", ("source",), str),
-    _Field("category", ("category", "threattype", "threat", "classification"), _category),
+    _Field("category", ("category", "threattype", "threat", "classification"), category),
     _Field("severity", ("severity",), str.lower),
-    _Field("confidence", ("confidence",), _confidence),
-    _Field("confidence", ("confidencelevel", "confidencescore", "confidencepercent"), _percentage),
-    _Field("timestamp", (*_SEEN, "date", "dateadded", "detecteddate", "timegenerated", "time", "utc"), str),
-    _Field("expiresAt", ("expiresat", "expires", "expirationdatetime", "validuntil"), str),
+    _Field("confidence", ("confidence",), share),
+    _Field("confidence", ("confidencelevel", "confidencescore", "confidencepercent"), percentage),
+    _Field("timestamp", (*_SEEN, "date", "dateadded", "detecteddate", "timegenerated", "time", "utc"), time_text),
+    _Field("expiresAt", ("expiresat", "expires", "expirationdatetime", "validuntil"), time_text),
     _Field("tlp", ("tlp", "trafficlightprotocollevel"), str.lower),
-    _Field("tags", ("tags", "tag", "labels"), _list),
-    _Field("ports", ("ports", "port", "dstport", "destinationport"), _ports),
-    _Field("protocols", ("protocols", "protocol"), _list),
+    _Field("tags", ("tags", "tag", "labels"), words),
+    _Field("ports", ("ports", "port", "dstport", "destinationport"), ports),
+    _Field("protocols", ("protocols", "protocol"), words),
     _Field("country", ("country", "countrycode"), str.upper),
-    _Field("asn", ("asn", "asnumber"), _asn),
+    _Field("asn", ("asn", "asnumber"), asn),
     _Field("malwareFamily", ("malwarefamily", "family", "malwareprintable", "malware"), str),
-    _Field("mitreIds", ("mitreids", "mitreid", "techniques", "technique", "attackid"), _techniques),
-    _Field("attempts", ("attempts",), _count),
+    _Field("mitreIds", ("mitreids", "mitreid", "techniques", "technique", "attackid"), techniques),
+    _Field("attempts", ("attempts",), count),
+    _Field("references", ("references", "reference", "urlhauslink", "metaurl"), str.split),
+    _Field("description", ("description", "desc", "notes", "note", "comment", "metadesc"), clipped),
 )

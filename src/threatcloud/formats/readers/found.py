@@ -17,7 +17,18 @@ Columns = Mapping[str, str]
 NO_COLUMNS: Columns = MappingProxyType({})
 
 REPORT_FIELDS = ("source", "category", "severity", "confidence", "timestamp", "expiresAt", "tlp")
-METADATA_FIELDS = ("tags", "ports", "protocols", "country", "asn", "malwareFamily", "mitreIds", "attempts")
+METADATA_FIELDS = (
+    "tags",
+    "ports",
+    "protocols",
+    "country",
+    "asn",
+    "malwareFamily",
+    "mitreIds",
+    "attempts",
+    "references",
+    "description",
+)
 
 _EXCERPT_CHARS = 120
 
@@ -45,10 +56,12 @@ class Reject(NamedTuple):
 
 class Passed(NamedTuple):
     """Something the input holds that is no indicator, or a field that has no place in a report: what it is, in few
-    words (`file name`, `field last_online`), so that it can be counted and nothing is lost unseen."""
+    words (`file name`, `field last_online`), so that it can be counted and nothing is lost unseen. `text` is it, where
+    a person might see it otherwise."""
 
     what: str
     times: int = 1
+    text: str = ""
 
 
 Found = Row | Reject | Passed
