@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 _GROWING: Final = """
-agent allowlist audit_detail audit_entry campaign campaign_ban campaign_event campaign_member correlation_due delivery
+agent allowlist audit_detail audit_entry bouncer campaign campaign_ban campaign_event campaign_member correlation_due
+delivery
 departed evidence fading feature feature_name feed_change idempotency import_run indicator label leftover listing
 log_entry network relation release reporter rollup_hour rollup_last_seen rollup_technique rollup_trait rule rule_gone
 sighting source

@@ -32,6 +32,7 @@ from threatcloud.services.agents import Agents
 from threatcloud.services.allowing import AllowDesk
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
+from threatcloud.services.bouncing import Bouncing
 from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
@@ -212,6 +213,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     desk = KeyDesk(store, secret, clock, ring)
     audit = secret.audit
     publisher = Publisher(store, clock)
+    renderer = Renderer(store, publisher, clock)
     auditing = Auditing(store, audit, clock)
     holding = Holding(store, audit)
     maintenance = Maintenance(store, names, holding, clock)
@@ -238,7 +240,8 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         analytics=Analytics(store, clock),
         charts=Charts(store, screener, clock),
         publisher=publisher,
-        renderer=Renderer(store, publisher, clock),
+        renderer=renderer,
+        bouncing=Bouncing(store, publisher, renderer, clock),
         feeds=IndicatorFeed(store, names, clock),
         hub=Hub(store, names, ring),
         holding=holding,

@@ -156,6 +156,15 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "events": ["listed,unlisted", "changed"],
     "minConfidence": ["0.5"],
     "lastEventId": ["0-0-0-0-0-"],
+    "ip": [ADDRESS],
+    "range": [NETWORK],
+    "type": ["ban"],
+    "scope": ["ip"],
+    "scopes": ["ip", "ip,range"],
+    "origins": ["threat-cloud"],
+    "startup": ["true", "false"],
+    "scenarios_containing": ["brute"],
+    "scenarios_not_containing": ["brute"],
 }
 #: How many numbers the cursor of a route has, where it is not two.
 _CURSORS: Final = {

@@ -113,6 +113,7 @@ _TEXTS: Final = {
     "ip": "address",
     "ipAddress": "address",
     "network": "network",
+    "range": "network",
     "categories": "categories",
     "csv": "csv",
     "mitreTechnique": "technique",

@@ -16,6 +16,7 @@ from threatcloud.services.agents import Agents
 from threatcloud.services.allowing import AllowDesk
 from threatcloud.services.analytics import Analytics
 from threatcloud.services.auditing import Auditing
+from threatcloud.services.bouncing import Bouncing
 from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.erasure import Erasure
@@ -54,6 +55,7 @@ class Services:
     charts: Charts
     publisher: Publisher
     renderer: Renderer
+    bouncing: Bouncing
     feeds: IndicatorFeed
     hub: Hub
     holding: Holding

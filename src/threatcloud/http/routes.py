@@ -23,7 +23,7 @@ from threatcloud.http import (
     trap_intel,
 )
 from threatcloud.http.answer import JSON
-from threatcloud.http.compat import abuseipdb, abuseipdb_reports
+from threatcloud.http.compat import abuseipdb, abuseipdb_reports, crowdsec
 from threatcloud.http.endpoint import BodyReader, Endpoint, QueryReader
 from threatcloud.http.forms import FormReader
 
@@ -46,6 +46,7 @@ ENDPOINTS: Final = (
     *system.ENDPOINTS,
     *abuseipdb.ENDPOINTS,
     *abuseipdb_reports.ENDPOINTS,
+    *crowdsec.ENDPOINTS,
 )
 
 

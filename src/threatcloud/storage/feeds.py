@@ -252,6 +252,16 @@ def changes_between(db: Connection, after_seq: int, to_seq: int, *, netted: bool
     )
 
 
+def standing_among(db: Connection, keys: Sequence[bytes]) -> list[tuple[str, str | None]]:
+    """(value, category) of the indicators among the ids that are on a default list."""
+    rows = db.rows_in(
+        "SELECT value, category FROM indicator WHERE id IN keys() "
+        "AND (listed = 1 OR EXISTS (SELECT 1 FROM fading WHERE fading.indicator = indicator.pk))",
+        keys,
+    )
+    return [(value, category) for value, category in rows]
+
+
 def listed_hosts(db: Connection, kind: IndicatorType, max_reputation: int) -> list[str]:
     """The values of a default list, hosts only, worst first."""
     body = render_list(db, kind, max_reputation, None, hosts_only=True)

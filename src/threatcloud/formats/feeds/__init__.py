@@ -6,6 +6,7 @@ from threatcloud.domain.errors import invalid
 from threatcloud.formats.feeds import (
     adguard,
     cisco,
+    crowdsec,
     csv_table,
     dnsmasq,
     elastic,
@@ -94,6 +95,7 @@ FORMATS: Final = (
     stix.FORMAT,
     misp.FORMAT,
     mmdb.FORMAT,
+    crowdsec.FORMAT,
 )
 PLAIN: Final = plain.FORMAT
 NAMES: Final = tuple(known.name for known in FORMATS)

@@ -49,7 +49,11 @@ def _claim(ip: str, categories: str, comment: str, timestamp: str | None) -> Cla
 async def report_address(call: Call) -> Answer:
     """Stores one report."""
     body: ReportBody = call.body
-    numbers = body.categories if isinstance(body.categories, str) else ",".join(map(str, body.categories))
+    numbers = (
+        body.categories
+        if isinstance(body.categories, str)
+        else ",".join(str(int(number)) for number in body.categories)
+    )
     claim = _claim(body.ip, numbers, body.comment, body.timestamp)
     if isinstance(claim, list):
         raise InvalidInput("the report cannot be stored", claim)

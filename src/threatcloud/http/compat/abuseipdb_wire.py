@@ -54,7 +54,8 @@ Codes = Annotated[
         pattern=rf"^[A-Za-z]{{2}}(,[A-Za-z]{{2}})*{END}", max_length=1024, description="ISO 3166 alpha-2, with commas"
     ),
 ]
-Numbers = Annotated[list[Annotated[int, Meta(ge=1, le=max(shapes.CATEGORIES))]], Meta(min_length=1, max_length=23)]
+Number = Annotated[float, Meta(ge=1, le=max(shapes.CATEGORIES), multiple_of=1)]  # 5.0 is a way to write 5
+Numbers = Annotated[list[Number], Meta(min_length=1, max_length=23)]
 Address = Annotated[str, Meta(min_length=1, max_length=64, description="an IPv4 or IPv6 address")]
 
 

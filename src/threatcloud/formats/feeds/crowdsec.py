@@ -1,0 +1,23 @@
+"""Decisions of CrowdSec, in one JSON array: what ``/v1/decisions`` answers."""
+
+from typing import Final
+
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.compat.crowdsec import decision, encoded
+from threatcloud.formats.feeds.format import Format, Snapshot
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """The decisions, worst first; ``null`` when there is none."""
+    return encoded(decision(entry.value, entry.category) for entry in snapshot.entries)
+
+
+FORMAT: Final = Format(
+    name="crowdsec",
+    extension="crowdsec",
+    description="decisions as CrowdSec's local API tells them",
+    media="application/json",
+    kinds=(IndicatorType.IP,),
+    write=write,
+    is_detailed=True,
+)
