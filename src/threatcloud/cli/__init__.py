@@ -11,6 +11,7 @@ from threatcloud.cli import (
     audit,
     backup,
     campaigns,
+    dnsbl,
     exporting,
     feeds,
     importing,
@@ -47,6 +48,7 @@ app.add_typer(audit.app, name="audit")
 system.add_to(app)
 backup.add_to(app)
 app.add_typer(store.app, name="store")
+dnsbl.add_to(app)
 
 
 def main() -> None:

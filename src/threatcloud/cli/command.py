@@ -57,11 +57,16 @@ def command(app: typer.Typer, name: str, *lines: str) -> Callable[[Callable[...,
 
 
 def api_command(
-    app: typer.Typer, name: str, *lines: str, creates: bool = False, publishes: bool = False
+    app: typer.Typer,
+    name: str,
+    *lines: str,
+    creates: bool = False,
+    publishes: bool = False,
+    needs_server: bool = False,
 ) -> Callable[[Run[P]], Run[P]]:
     """Declares a command over the API: the coroutine gets a connected ``Api`` and the command's own parameters.
 
-    ``creates`` and ``publishes`` are those of ``connect``.
+    ``creates``, ``publishes`` and ``needs_server`` are those of ``connect``.
     """
 
     def declare(run: Run[P]) -> Run[P]:
@@ -72,7 +77,7 @@ def api_command(
             target = Target(**{option: values.pop(option) for option in _TARGET})
 
             async def connected() -> None:
-                async with connect(target, creates=creates, publishes=publishes) as api:
+                async with connect(target, creates=creates, publishes=publishes, needs_server=needs_server) as api:
                     await run(api, **values)  # type: ignore[call-arg]
 
             asyncio.run(connected())

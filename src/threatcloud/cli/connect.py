@@ -156,11 +156,14 @@ async def _sleep(seconds: float, stop: asyncio.Event | None) -> None:
 
 
 @asynccontextmanager
-async def connect(target: Target, *, creates: bool = False, publishes: bool = False) -> AsyncIterator[Api]:
+async def connect(
+    target: Target, *, creates: bool = False, publishes: bool = False, needs_server: bool = False
+) -> AsyncIterator[Api]:
     """The API the command line names.
 
     ``creates``: make the database where there is none yet. ``publishes``: where this process opens it, bring the
-    published lists up to date first. Raises CommandFailed when nothing answers there.
+    published lists up to date first. ``needs_server``: never open it here, where it would be in the way of one that
+    starts later. Raises CommandFailed when nothing answers there.
     """
     import httpx
 
@@ -180,6 +183,11 @@ async def connect(target: Target, *, creates: bool = False, publishes: bool = Fa
             f"there is no database at {settings.db_path}: start one with threat-cloud serve, or say where it is with "
             "--db-path FILE or --url URL",
             ExitCode.NOT_FOUND,
+        )
+    if needs_server and not _answers(socket_path(settings.db_path)):
+        raise CommandFailed(
+            f"no server runs on {settings.db_path}: start one with threat-cloud serve, or say --url URL",
+            ExitCode.UNAVAILABLE,
         )
     found = await _reach(settings)
     if isinstance(found, Path):

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.compat.crowdsec import decision, encoded
 from threatcloud.formats.feeds.format import Format, Snapshot
@@ -19,5 +20,5 @@ FORMAT: Final = Format(
     media="application/json",
     kinds=(IndicatorType.IP,),
     write=write,
-    is_detailed=True,
+    detail=Detail.ENTRY,
 )
