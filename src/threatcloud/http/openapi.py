@@ -13,6 +13,8 @@ from threatcloud.http.errors import MEANING, Failure
 
 _REF: Final = "#/components/schemas/{name}"
 _BODY_ERRORS: Final = ("too_large", "unsupported_media_type")
+#: What is refused before anybody knows which route is asked for, and so in our words.
+_BEFORE_ROUTES: Final = frozenset({"uri_too_long"})
 _ALWAYS: Final = ("invalid", "uri_too_long", "internal")
 _REASONS: Final = {200: "OK", 201: "Created", 304: "Not modified"}
 _HEADERS: Final = {
@@ -161,8 +163,8 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         content = None if isinstance(shape, str) else {JSON: {"schema": _enveloped(schemas[repr(shape)])}}
         responses[str(status)] = _good(status, content, headers)
     for code in _error_codes(endpoint):
-        status, meaning = MEANING[code]
-        status, failure = _failure(endpoint, status)
+        meaning = MEANING[code][1]
+        status, failure = _failure(endpoint, code)
         known = responses.setdefault(str(status), _bad(status, schemas[repr(failure)]))
         known["description"] = " ".join(filter(None, [known.get("description"), f"`{code}`: {meaning}"]))
         if str(status) in responses and status == 404 and endpoint.also.get(404):
@@ -171,10 +173,12 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(responses.items()))
 
 
-def _failure(endpoint: Endpoint, status: int) -> tuple[int, Any]:
-    """The status an endpoint answers where one of ours is meant, and the shape of a refusal."""
-    dialect = endpoint.dialect
-    return (status, Failure) if dialect is None else (dialect.status(status), dialect.shape)
+def _failure(endpoint: Endpoint, code: str) -> tuple[int, Any]:
+    """The status an endpoint answers for an error, and the shape of the refusal."""
+    status, dialect = MEANING[code][0], endpoint.dialect
+    if dialect is None or code in _BEFORE_ROUTES:
+        return status, Failure
+    return dialect.status(status), dialect.shape
 
 
 def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
