@@ -25,7 +25,15 @@ _numbers: Final = itertools.count(1)
 #: What one answer says otherwise than the next, whoever gives it.
 _OF_THE_MOMENT: Final = re.compile(rb'"(updatedAt|generatedAt|uptime|requestId|logOdds|ageFactor)":("[^"]*"|[\d.-]+)')
 #: The length is that of the body, or there would be no answer; the id of the request is in it.
-_HEADERS_OF_THE_MOMENT: Final = {"date", "content-length", "x-request-id", "ratelimit-remaining", "ratelimit-reset"}
+_HEADERS_OF_THE_MOMENT: Final = {
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "date",
+    "content-length",
+    "x-request-id",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+}
 
 
 def fresh_ip() -> str:
@@ -74,6 +82,8 @@ class Known:
         if endpoint.streams:
             return f"{endpoint.path}?follow=false"
         query = f"?value={self.address}" if endpoint.path == "/api/sightings" and endpoint.method == "GET" else ""
+        if endpoint.path == "/v1/decisions/stream":
+            query = "?startup=true"  # else it depends on what was answered before
         return re.sub(r"\{(\w+)\}", lambda found: words[found[1]], endpoint.path) + query
 
 
