@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 
 from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
+from threatcloud.domain.address import Network
 from threatcloud.domain.network_map import MAP_BYTES
 from threatcloud.domain.report import Role
 from threatcloud.http.app import Gateway, make_app, make_local_app, make_metrics_app
@@ -27,6 +29,7 @@ from threatcloud.http.relay import HomeProtocol, make_home_app
 from threatcloud.http.routes import ENDPOINTS
 from threatcloud.http.shared_limits import SharedLimiter
 from threatcloud.jobs import Job, JobRunner
+from threatcloud.outbound.client import Outbound
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.agents import Agents
 from threatcloud.services.allowing import AllowDesk
@@ -37,6 +40,7 @@ from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.correlating_apart import CorrelatorProcess
+from threatcloud.services.delivering import Delivering
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
@@ -56,6 +60,7 @@ from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret, load_secret
 from threatcloud.services.stream import Hub
 from threatcloud.services.trapping import Trapping
+from threatcloud.services.webhooks import WebhookDesk
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
 from threatcloud.storage.board import BOARD_BYTES, board_in
@@ -71,6 +76,11 @@ _HOUR_S: Final = 3600.0
 _HOME_SOCKET: Final = ".home.sock"
 #: With room for each part to begin on a line of its own.
 _MEMORY_BYTES: Final = BOARD_BYTES + MAP_BYTES + TABLE_BYTES + 256
+
+
+def domain_network(network: IPv4Network | IPv6Network) -> Network:
+    """A network of a setting as the domain has it."""
+    return Network(network.version, int(network.network_address), network.prefixlen)
 
 
 def clock() -> int:
@@ -98,6 +108,7 @@ class Node:
     services: Services
     jobs: JobRunner
     maintenance: Maintenance
+    delivering: Delivering
     memory: Memory
 
     def close(self) -> None:
@@ -224,7 +235,9 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
     retention = Retention(store, names, keeping, holding, clock)
     allowlist = AllowDesk(store, names, screener, audit, clock)
-    table = _jobs(publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing)
+    outbound = Outbound([domain_network(item) for item in settings.outbound_allow])
+    delivering = Delivering(store, names, secret, outbound, clock)
+    table = _jobs(publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering)
     runner = JobRunner(table, store, clock)
     services = Services(
         settings=settings,
@@ -255,13 +268,14 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         withdrawing=withdrawing,
         readiness=Readiness(store, publisher, screener),
         jobs=runner.figures,
+        webhooks=WebhookDesk(store, secret, outbound, delivering),
         limiter=base.limiter,
         pages=KeptAnswers(store),
         shared_limiter=SharedLimiter(settings.redis_url, secret.limits) if settings.redis_url else None,
         endpoints=ENDPOINTS,
         started_s=base.started_s,
     )
-    return Node(services, runner, maintenance, base.memory)
+    return Node(services, runner, maintenance, delivering, base.memory)
 
 
 def _jobs(
@@ -272,6 +286,7 @@ def _jobs(
     allowlist: AllowDesk,
     retention: Retention,
     withdrawing: Withdrawing,
+    delivering: Delivering,
 ) -> tuple[Job, ...]:
     """The job table: name, interval and time-out in seconds, function."""
 
@@ -294,6 +309,8 @@ def _jobs(
         Job("retention", _HOUR_S, _HOUR_S, retention.retain),
         Job("prune", _HOUR_S, _HOUR_S, retention.prune),
         Job("withdraw", 5.0, _HOUR_S, withdrawing.resume),
+        Job("webhooks", 1.0, _MINUTE_S, delivering.run),
+        Job("forget-deliveries", _HOUR_S, _HOUR_S, delivering.prune),
     )
 
 
@@ -373,6 +390,7 @@ def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
             finally:
                 for task in running:
                     task.cancel()
+        await node.delivering.stop()
         await services.auditing.flush()
         await services.publisher.save()
         if services.shared_limiter is not None:

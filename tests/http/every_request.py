@@ -60,6 +60,7 @@ class Stock(NamedTuple):
     version: str
     spare_key: str
     withdrawn_key: str
+    webhook: str
 
 
 def route_of(endpoint: Endpoint) -> str:
@@ -84,7 +85,8 @@ def stock(server: LiveServer, api: Api) -> Stock:
     version = api.get("/api/feeds/ip-blocklist").headers["x-feed-version"]
     ok(api.get("/api/feeds/agent-update", params={"agentId": "agent-1"}))
     other = made(api, iocs=[LONER], tags=["apt"])["id"]
-    return Stock(found(api, HOST), other, version, keys[0]["info"]["id"], keys[1]["info"]["id"])
+    webhook = ok(api.post("/api/webhooks", json={"url": "https://hooks.invalid/"}), 201)["webhook"]["id"]
+    return Stock(found(api, HOST), other, version, keys[0]["info"]["id"], keys[1]["info"]["id"], webhook)
 
 
 def _rule(name: str, title: str = "a rule") -> dict[str, Any]:
@@ -99,6 +101,8 @@ def reads(endpoint: Endpoint, stocked: Stock) -> Iterator[Request]:
         path = path.replace(f"{{{name}}}", encoded(value))
     if route.startswith("GET /api/agents/"):
         path = "/api/agents/agent-1"
+    if route.startswith("GET /api/webhooks/"):
+        path = f"/api/webhooks/{stocked.webhook}/deliveries"
     if route.startswith("GET /api/rules/"):
         path = "/api/rules/ATR-1"
     fields = msgspec.structs.fields(endpoint.query)
@@ -169,6 +173,7 @@ _TEXTS: Final[dict[str, list[str]]] = {
 #: How many numbers the cursor of a route has, where it is not two.
 _CURSORS: Final = {
     "GET /api/allowlist": 1,
+    "GET /api/webhooks/{id}/deliveries": 1,
     "GET /api/audit-log": 1,
     "GET /api/campaigns/{id}/iocs": 1,
     "GET /api/feeds/iocs": 3,
@@ -220,6 +225,7 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield from _foreign_writes()
     yield from _campaign_writes(stocked)
     yield from _key_writes(stocked)
+    yield from _webhook_writes(stocked)
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(ADDRESS)}")
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(HOST)}")
 
@@ -246,6 +252,14 @@ def _key_writes(stocked: Stock) -> Iterator[Request]:
     yield _write("POST /api/keys/{id}/rotate", f"/api/keys/{stocked.spare_key}/rotate", {"overlapHours": 1})
     yield _write("DELETE /api/keys/{id}", f"/api/keys/{stocked.spare_key}")
     yield _write("DELETE /api/keys/{id}/contributions", f"/api/keys/{stocked.withdrawn_key}/contributions")
+
+
+def _webhook_writes(stocked: Stock) -> Iterator[Request]:
+    yield _write("POST /api/webhooks", "/api/webhooks", {"url": "https://other.invalid/", "events": ["version"]})
+    own = f"/api/webhooks/{stocked.webhook}"
+    yield _write("POST /api/webhooks/{id}/test", f"{own}/test")
+    yield _write("POST /api/webhooks/{id}/retry", f"{own}/retry")
+    yield _write("DELETE /api/webhooks/{id}", own)
 
 
 def have_held(api: Api, clock: Clock) -> None:

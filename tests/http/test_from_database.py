@@ -17,6 +17,16 @@ def test_what_writes_is_answered_by_the_process_that_writes(endpoint: Endpoint) 
         assert endpoint.rate in (RateClass.READ, RateClass.NONE)
         assert endpoint.access in (Access.OPEN, Access.READ, Access.READ_PRIVATE)
     elif endpoint.method == "GET":
-        at_home = ("/api/feeds", "/api/agents", "/api/keys", "/api/allowlist", "/api/audit-log", "/metrics", "/ready")
+        at_home = (
+            "/api/feeds",
+            "/api/agents",
+            "/api/keys",
+            "/api/allowlist",
+            "/api/webhooks",
+            "/api/sources",
+            "/api/audit-log",
+            "/metrics",
+            "/ready",
+        )
         lists = ("/api/v2/blacklist", "/v1/decisions")
         assert endpoint.path.startswith((*at_home, *lists)), "a look-up that only one process answers"

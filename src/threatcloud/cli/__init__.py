@@ -21,6 +21,7 @@ from threatcloud.cli import (
     serve,
     store,
     system,
+    webhooks,
 )
 from threatcloud.cli.failures import EXPECTED, ExitCode, failure_of
 from threatcloud.cli.output import note
@@ -44,6 +45,7 @@ app.add_typer(feeds.app, name="feed")
 app.add_typer(rules.app, name="rule")
 app.add_typer(keys.app, name="key")
 app.add_typer(allowlist.app, name="allowlist")
+app.add_typer(webhooks.app, name="webhook")
 app.add_typer(audit.app, name="audit")
 system.add_to(app)
 backup.add_to(app)

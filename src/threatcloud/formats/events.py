@@ -1,5 +1,6 @@
 """Changes as JSON, the same in the stream and in webhooks."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -66,6 +67,25 @@ def event_json(change: Change) -> bytes:
     else:
         event.version = change.place.version
     return _encode(event)
+
+
+def changes_json(changes: Sequence[Change], now: int) -> bytes:
+    """The body of a delivery of changes."""
+    return _delivery("changes", now, b'{"events":[%b]}' % b",".join(map(event_json, changes)))
+
+
+def ping_json(now: int) -> bytes:
+    """The body of a delivery that only tries the way."""
+    return _delivery("ping", now)
+
+
+def gap_json(now: int) -> bytes:
+    """The body that says that not all could be told: the receiver has to load the lists anew."""
+    return _delivery("gap", now)
+
+
+def _delivery(kind: str, now: int, data: bytes = b"{}") -> bytes:
+    return b'{"type":"%b","timestamp":"%b","data":%b}' % (kind.encode(), iso(now).encode(), data)
 
 
 def _known(state: IndicatorState) -> EventIoc:

@@ -33,6 +33,7 @@ from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.stream import Hub
 from threatcloud.services.trapping import Trapping
+from threatcloud.services.webhooks import WebhookDesk
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage.store import Clock, Store
 
@@ -69,6 +70,7 @@ class Services:
     withdrawing: Withdrawing
     readiness: Readiness
     jobs: Callable[[], list[JobFigures]]
+    webhooks: WebhookDesk
     limiter: RateLimiter
     pages: KeptAnswers
     shared_limiter: SharedLimiter | None = None

@@ -21,6 +21,7 @@ from threatcloud.http import (
     system,
     threats,
     trap_intel,
+    webhooks,
 )
 from threatcloud.http.answer import JSON
 from threatcloud.http.compat import abuseipdb, abuseipdb_reports, crowdsec
@@ -43,6 +44,7 @@ ENDPOINTS: Final = (
     *campaigns.ENDPOINTS,
     *keys.ENDPOINTS,
     *allowlist.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *system.ENDPOINTS,
     *abuseipdb.ENDPOINTS,
     *abuseipdb_reports.ENDPOINTS,

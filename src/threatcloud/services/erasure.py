@@ -7,9 +7,21 @@ from threatcloud.domain.access import Caller
 from threatcloud.domain.erasure import Eraser
 from threatcloud.domain.errors import NotFound
 from threatcloud.domain.indicator import Indicator, detect, indicator_key, parse_public_id, public_id
+from threatcloud.formats.events import gap_json
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.removal import Removed, clear_leftover, remove
-from threatcloud.storage import campaigns, facts, fading, feed_log, feeds, idempotency, indicators, ledger, removal
+from threatcloud.storage import (
+    campaigns,
+    facts,
+    fading,
+    feed_log,
+    feeds,
+    idempotency,
+    indicators,
+    ledger,
+    removal,
+    webhooks,
+)
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Store
@@ -76,6 +88,7 @@ class Erasure:
         idempotency.mask(tx, public_id(key), NO_ID)
         entries = [*named.entries, *_naming(tx.db, indicator, named.up_to).entries]
         ledger.erase_details(tx, entries)
+        webhooks.replace_naming(tx, (indicator.value, public_id(key)), gap_json(tx.now))
         details = {"type": indicator.type.value, "sightings": removed.sightings, "listings": removed.listings}
         ledger.append(tx, self._audit_secret, ledger.Act("delete", "ioc", by.mask, by.address, details))
         return removed

@@ -26,11 +26,16 @@ class Secret:
         self._keys = hmac.digest(root, b"threat-cloud api keys", "sha256")
         self.audit = hmac.digest(root, b"threat-cloud audit ledger", "sha256")
         self.limits = hmac.digest(root, b"threat-cloud shared limits", "sha256")
+        self._webhooks = hmac.digest(root, b"threat-cloud webhooks", "sha256")
         self._credentials = hmac.digest(root, b"threat-cloud trapped credentials", "sha256")
 
     def digest_key(self, key: str) -> bytes:
         """What is stored and looked up in place of an API key: keyed BLAKE2b (RFC 7693), cheaper than HMAC."""
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), key=self._keys, digest_size=32).digest()
+
+    def webhook_key(self, webhook_id: str) -> bytes:
+        """What the deliveries of a webhook are signed with; it is stored nowhere."""
+        return hmac.digest(self._webhooks, webhook_id.encode(), "sha256")
 
     def digest_credential(self, username: str, password: str) -> bytes:
         """16 bytes that tell the same pair again and nothing else of it."""
