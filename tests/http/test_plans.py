@@ -179,6 +179,7 @@ REQUESTS: Final = (
         r"^SELECT answer, reporter, key FROM idempotency WHERE instr",
         "an erasure; answers are kept for a day",
     ),
+    Allowed("SCAN delivery", r"^UPDATE delivery SET body = \?, events = 0", "an erasure; few have a body left"),
     Allowed("S", r"FROM fading WHERE type = \?", "a confirmed list leaves as a whole"),
     Allowed(
         "SEARCH indicator", r"^SELECT id, type, value FROM indicator WHERE type = \? AND \(", "what a new entry covers"
