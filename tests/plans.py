@@ -19,7 +19,7 @@ departed evidence fading feature feature_name feed_change idempotency import_run
 log_entry network relation release reporter rollup_hour rollup_last_seen rollup_technique rollup_trait rule rule_gone
 sighting source
 """
-_SMALL: Final = "api_key hold job_run meta rollup_total snapshot webhook withdrawal"
+_SMALL: Final = "api_key hold job_run meta polled_source rollup_total snapshot webhook withdrawal"
 #: Tables that grow with what is reported, with time, or with who calls. A new one belongs here or in ``SMALL``.
 GROWING: Final = frozenset(_GROWING.split())
 #: Tables with at most as many rows as there are kinds of things, keys, or jobs.

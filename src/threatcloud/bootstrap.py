@@ -45,7 +45,7 @@ from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
-from threatcloud.services.loading import LateScreener, make_screener
+from threatcloud.services.loading import LateScreener, make_screener, screening_files
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
@@ -58,6 +58,7 @@ from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret, load_secret
+from threatcloud.services.sources import Sources
 from threatcloud.services.stream import Hub
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.webhooks import WebhookDesk
@@ -237,7 +238,14 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     allowlist = AllowDesk(store, names, screener, audit, clock)
     outbound = Outbound([domain_network(item) for item in settings.outbound_allow])
     delivering = Delivering(store, names, secret, outbound, clock)
-    table = _jobs(publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering)
+    importing = Importing(store, names, audit, clock, pace)
+    folder = settings.db_path.absolute().parent
+    screening = {
+        **screening_files(settings),
+        "db_path": str(settings.db_path.absolute()),
+    }  # with what is kept beside it
+    sources = Sources(store, names, importing, holding, outbound, audit, screening, folder, clock)
+    table = _jobs(publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering, sources)
     runner = JobRunner(table, store, clock)
     services = Services(
         settings=settings,
@@ -262,7 +270,8 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         rules=Rules(store, audit, clock),
         campaigns=Campaigns(store, names, screener, audit, clock),
         auditing=auditing,
-        importing=Importing(store, names, audit, clock, pace),
+        importing=importing,
+        sources=sources,
         replaying=Replaying(store, names, pace),
         erasure=Erasure(store, names, publisher, audit),
         withdrawing=withdrawing,
@@ -287,6 +296,7 @@ def _jobs(
     retention: Retention,
     withdrawing: Withdrawing,
     delivering: Delivering,
+    sources: Sources,
 ) -> tuple[Job, ...]:
     """The job table: name, interval and time-out in seconds, function."""
 
@@ -311,6 +321,8 @@ def _jobs(
         Job("withdraw", 5.0, _HOUR_S, withdrawing.resume),
         Job("webhooks", 1.0, _MINUTE_S, delivering.run),
         Job("forget-deliveries", _HOUR_S, _HOUR_S, delivering.prune),
+        Job("poll-sources", 2.0, _MINUTE_S, sources.run),
+        Job("measure-sources", _HOUR_S, _HOUR_S, sources.measure),
     )
 
 
@@ -391,6 +403,7 @@ def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
                 for task in running:
                     task.cancel()
         await node.delivering.stop()
+        await services.sources.stop()
         await services.auditing.flush()
         await services.publisher.save()
         if services.shared_limiter is not None:

@@ -226,6 +226,7 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield from _campaign_writes(stocked)
     yield from _key_writes(stocked)
     yield from _webhook_writes(stocked)
+    yield from _source_writes()
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(ADDRESS)}")
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(HOST)}")
 
@@ -260,6 +261,14 @@ def _webhook_writes(stocked: Stock) -> Iterator[Request]:
     yield _write("POST /api/webhooks/{id}/test", f"{own}/test")
     yield _write("POST /api/webhooks/{id}/retry", f"{own}/retry")
     yield _write("DELETE /api/webhooks/{id}", own)
+
+
+def _source_writes() -> Iterator[Request]:
+    body = {"name": "feed:plans", "url": "https://lists.invalid/x", "everySeconds": 60}
+    yield _write("POST /api/sources", "/api/sources", body)
+    yield _write("POST /api/sources/{name}/poll", "/api/sources/feed%3Aplans/poll")
+    yield _write("POST /api/sources/{name}/confirm", "/api/sources/feed%3Aplans/confirm")
+    yield _write("DELETE /api/sources/{name}", "/api/sources/feed%3Aplans")
 
 
 def have_held(api: Api, clock: Clock) -> None:

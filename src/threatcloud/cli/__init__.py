@@ -20,6 +20,7 @@ from threatcloud.cli import (
     rules,
     serve,
     store,
+    sources,
     system,
     webhooks,
 )
@@ -45,6 +46,7 @@ app.add_typer(feeds.app, name="feed")
 app.add_typer(rules.app, name="rule")
 app.add_typer(keys.app, name="key")
 app.add_typer(allowlist.app, name="allowlist")
+app.add_typer(sources.app, name="source")
 app.add_typer(webhooks.app, name="webhook")
 app.add_typer(audit.app, name="audit")
 system.add_to(app)

@@ -31,6 +31,7 @@ from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
+from threatcloud.services.sources import Sources
 from threatcloud.services.stream import Hub
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.webhooks import WebhookDesk
@@ -71,6 +72,7 @@ class Services:
     readiness: Readiness
     jobs: Callable[[], list[JobFigures]]
     webhooks: WebhookDesk
+    sources: Sources
     limiter: RateLimiter
     pages: KeptAnswers
     shared_limiter: SharedLimiter | None = None

@@ -9,6 +9,7 @@ from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.services.imports import ImportChunk
+from threatcloud.services.loading import screening_files
 from threatcloud.services.replaying import EventChunk
 from threatcloud.services.trapping import Visit
 
@@ -34,14 +35,7 @@ async def begin_import(call: Call) -> Answer:
     """Enters the start; tells which files the rows are to be screened with, and how long what they say is kept."""
     await call.services.importing.begin(call.body.run, call.body.source, call.caller)
     settings = call.services.settings
-    files = {
-        "geo_db": settings.geo_db,
-        "asn_db": settings.asn_db,
-        "benign_lists": settings.benign_lists,
-        "attack_file": settings.attack_file,
-    }
-    screening = {name: str(path.resolve()) if path else "" for name, path in files.items()}
-    return ok({"screening": screening, "retentionDays": settings.retention_days}, 201)
+    return ok({"screening": screening_files(settings), "retentionDays": settings.retention_days}, 201)
 
 
 async def store_chunk(call: Call) -> Answer:
