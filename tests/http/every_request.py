@@ -61,6 +61,7 @@ class Stock(NamedTuple):
     spare_key: str
     withdrawn_key: str
     webhook: str
+    list_url: str
 
 
 def route_of(endpoint: Endpoint) -> str:
@@ -68,8 +69,8 @@ def route_of(endpoint: Endpoint) -> str:
     return f"{endpoint.method} {endpoint.path}"
 
 
-def stock(server: LiveServer, api: Api) -> Stock:
-    """Stores a little of everything."""
+def stock(server: LiveServer, api: Api, list_url: str) -> Stock:
+    """Stores a little of everything; ``list_url``: of a list that has values when it is asked for the first time."""
     said = {"metadata": {"mitreId": "T1110", "tags": ["worm"], "port": 22, "country": "NL", "relatedTo": [HOST]}}
     report(api, ("ip", ADDRESS), ("ip", NETWORK), ("domain", HOST), ("url", URL), ("url", f"{URL}b"), **said)
     report(api, ("hash", "ab" * 32), ("email", f"a@{HOST}"), ("cve", "CVE-2024-1234"), **said)
@@ -86,7 +87,7 @@ def stock(server: LiveServer, api: Api) -> Stock:
     ok(api.get("/api/feeds/agent-update", params={"agentId": "agent-1"}))
     other = made(api, iocs=[LONER], tags=["apt"])["id"]
     webhook = ok(api.post("/api/webhooks", json={"url": "https://hooks.invalid/"}), 201)["webhook"]["id"]
-    return Stock(found(api, HOST), other, version, keys[0]["info"]["id"], keys[1]["info"]["id"], webhook)
+    return Stock(found(api, HOST), other, version, keys[0]["info"]["id"], keys[1]["info"]["id"], webhook, list_url)
 
 
 def _rule(name: str, title: str = "a rule") -> dict[str, Any]:
@@ -226,7 +227,7 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield from _campaign_writes(stocked)
     yield from _key_writes(stocked)
     yield from _webhook_writes(stocked)
-    yield from _source_writes()
+    yield from _source_writes(stocked)
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(ADDRESS)}")
     yield _write("DELETE /api/iocs/{value}", f"/api/iocs/{encoded(HOST)}")
 
@@ -263,10 +264,11 @@ def _webhook_writes(stocked: Stock) -> Iterator[Request]:
     yield _write("DELETE /api/webhooks/{id}", own)
 
 
-def _source_writes() -> Iterator[Request]:
-    body = {"name": "feed:plans", "url": "https://lists.invalid/x", "everySeconds": 60}
+def _source_writes(stocked: Stock) -> Iterator[Request]:
+    body = {"name": "feed:plans", "url": stocked.list_url, "format": "plain"}
     yield _write("POST /api/sources", "/api/sources", body)
     yield _write("POST /api/sources/{name}/poll", "/api/sources/feed%3Aplans/poll")
+    yield _write("POST /api/sources/{name}/poll", "/api/sources/feed%3Aplans/poll", key="again")
     yield _write("POST /api/sources/{name}/confirm", "/api/sources/feed%3Aplans/confirm")
     yield _write("DELETE /api/sources/{name}", "/api/sources/feed%3Aplans")
 

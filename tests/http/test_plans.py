@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from tests.clock import Clock
-from tests.http.conftest import serve_in
+from tests.http.conftest import LiveServer, serve_in
 from tests.http.every_request import Request, Stock, have_held, reads, route_of, stock, values_of, writes
 from tests.plans import GROWING, SMALL, Recorder, Trouble, growing_steps, plan_of, recording, tables_of
+from tests.sites import Says, running_site
 from threatcloud import bootstrap
 from threatcloud.http.routes import ENDPOINTS
 
@@ -45,10 +46,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def _ask_everything(folder: Path, clock: Clock, recorder: Recorder) -> tuple[Stock, dict[Request, int]]:
-    server = serve_in(folder, {})
+    with running_site() as site:
+        values = b"".join(b"91.242.0.%d\n" % number for number in range(1, 200))
+        site.answer = lambda _: Says(200, values if len(site.got) == 1 else b"# nothing\n")
+        return _ask(serve_in(folder, {"TC_OUTBOUND_ALLOW": "127.0.0.1"}), site.url, clock, recorder)
+
+
+def _ask(server: LiveServer, list_url: str, clock: Clock, recorder: Recorder) -> tuple[Stock, dict[Request, int]]:
     try:
         api = server.client()
-        stocked = stock(server, api)
+        stocked = stock(server, api, list_url)
         statuses: dict[Request, int] = {}
         asked = (item for endpoint in ENDPOINTS if endpoint.method == "GET" for item in reads(endpoint, stocked))
         for request in (*asked, *writes(stocked)):
@@ -205,6 +212,8 @@ BACKGROUND: Final = (
     Allowed("USE TEMP", r"group_concat\(value.* UNION ALL", "with what fades and is still on it"),
     Allowed("SCAN idempotency", r"^DELETE FROM idempotency WHERE created_at < \?$", "hourly, of a day's keys"),
     Allowed("SEARCH indicator", r"pk > \? AND pk <= \? AND next_change_at", "a slice"),
+    Allowed("SEARCH l", r"FROM listing l JOIN .* l.indicator > \? AND l.indicator <= \?", "a slice"),
+    Allowed("USE TEMP", r"FROM listing l JOIN .* GROUP BY l.source$", "a slice: a row for each source"),
     Allowed("SCAN", r"FROM (departed|release) WHERE at < \?.* LIMIT \?$", "hourly, of what prune leaves"),
     Allowed("SCAN", r"FROM (leftover|correlation_due)\b", "work that waits: most often none"),
     Allowed("SCAN rollup", r"FROM rollup_\w+ WHERE \w+ = 0.* LIMIT \?$", "hourly, in a scan thread"),

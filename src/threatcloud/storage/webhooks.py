@@ -179,12 +179,12 @@ def deliveries(db: Connection, webhook: int, before_pk: int, limit: int) -> list
 def counts(db: Connection, webhook: int, most: int) -> Counts:
     """How many deliveries of a webhook wait and are given up; of each not more than so many are counted."""
     waiting = db.row(
-        "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE webhook = ? AND due_at IS NOT NULL LIMIT ?) AS some",
+        "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE webhook = ? AND due_at IS NOT NULL LIMIT ?) AS slice",
         (webhook, most),
     )
     dead = db.row(
         f"SELECT count(*) FROM (SELECT 1 FROM delivery WHERE webhook = ? AND state = '{DeliveryState.DEAD}' LIMIT ?) "
-        "AS some",
+        "AS slice",
         (webhook, most),
     )
     return Counts(waiting[0] if waiting else 0, dead[0] if dead else 0)
