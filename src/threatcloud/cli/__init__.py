@@ -19,8 +19,8 @@ from threatcloud.cli import (
     keys,
     rules,
     serve,
-    store,
     sources,
+    store,
     system,
     webhooks,
 )

@@ -25,7 +25,7 @@ class SourceBody(msgspec.Struct, rename="camel"):
 
     name: Annotated[str, Meta(pattern=SOURCE_PATTERN, description="what its values are listed under: `feed:NAME`")]
     url: Annotated[str, Meta(min_length=1, max_length=MAX_URL_CHARS, description="`https://` or `http://`")]
-    every_seconds: Annotated[int, Meta(ge=MIN_EVERY_MS // SECOND_MS, le=MAX_EVERY_MS // SECOND_MS)] = 3600
+    every_seconds: Annotated[float, Meta(ge=MIN_EVERY_MS // SECOND_MS, le=MAX_EVERY_MS // SECOND_MS)] = 3600
     format: Annotated[str, Meta(extra_json_schema={"enum": list(FORMATS)}, description="default: found out")] | None = (
         None
     )
@@ -121,7 +121,7 @@ async def add_source(call: Call) -> Answer:
     body: SourceBody = call.body
     if body.format is not None and body.format not in FORMATS:
         raise invalid("format", f"must be one of {', '.join(FORMATS)}")
-    every_ms = body.every_seconds * SECOND_MS
+    every_ms = int(body.every_seconds * SECOND_MS)
     terms = Terms(every_ms, body.format, body.type, body.category, body.severity, body.confidence)
     source = await call.services.sources.add(body.name, body.url, terms, call.caller)
     return ok(_shape(source, call.services.clock()), 201)
