@@ -167,7 +167,12 @@ class TestExamples:
             assert tomllib.loads(text).keys() <= fields
 
     def test_variables_are_settings(self) -> None:
-        known = {setting.variable for setting in SETTINGS} | {"TC_API_KEY", "TC_URL", "TC_FUZZ_EXAMPLES"}
+        known = {setting.variable for setting in SETTINGS} | {
+            "TC_API_KEY",
+            "TC_URL",
+            "TC_FUZZ_EXAMPLES",
+            "TC_DATABASE_URL",
+        }
         for path in DOCUMENTS:
             assert set(re.findall(r"\bTC_[A-Z_]+\b", path.read_text("utf-8"))) <= known, path
 
