@@ -151,7 +151,9 @@ class Gateway:
                 rate_class, key, limit = exchange.taken
                 allowance = await shared.take(rate_class, key, exchange.address, limit)
                 if allowance is not None:
-                    self._allow(exchange, rate_class, allowance)
+                    exchange.allowance = allowance
+                    if allowance.retry_after_s:
+                        raise self._refusal(rate_class, allowance)
 
     def _admit(self, exchange: Exchange, endpoint: Endpoint) -> Caller:
         """The caller, once its key, its rate and its scope are in order."""
@@ -188,20 +190,18 @@ class Gateway:
             return
         limit = self._limits.get(rate_class, self._services.settings.rate_limit_anonymous)  # type: ignore[call-overload]
         allowance = self._limiter.take(rate_class, key, exchange.address, limit, now_s)
-        self._allow(exchange, rate_class, allowance)
+        exchange.allowance = allowance
+        if allowance.retry_after_s:
+            raise self._refusal(rate_class, allowance)
         if self._shared is not None:
             exchange.taken = (rate_class, key, limit)
 
-    def _allow(self, exchange: Exchange, rate_class: str, allowance: Allowance) -> None:
-        """Notes what a limit has left; RateLimited where that is nothing."""
-        exchange.allowance = allowance
-        if allowance.retry_after_s:
-            self._services.requests.note_refusal(rate_class)
-            raise RateLimited(
-                f"more than {allowance.limit} requests a minute ({rate_class}); "
-                f"try again in {allowance.retry_after_s} s",
-                allowance.retry_after_s,
-            )
+    def _refusal(self, rate_class: str, allowance: Allowance) -> RateLimited:
+        """What is said where a limit has nothing left; it is counted."""
+        self._services.requests.note_refusal(rate_class)
+        wait_s = allowance.retry_after_s
+        said = f"more than {allowance.limit} requests a minute ({rate_class}); try again in {wait_s} s"
+        return RateLimited(said, wait_s)
 
     def _no_route(self, exchange: Exchange) -> Answer:
         self._take(exchange, "anonymous", "", time.monotonic())

@@ -78,9 +78,7 @@ def _copy(old: Side, new: Target, tables: list[Table], total: int, progress: Pro
     for table in tables:
         progress("copying", table.name, done, total)
         for rows in copying.pages(old.db, table, copying.place_in(new.db, table)):
-            new.begin()
-            copying.put(new.db, table, rows)
-            new.commit()
+            copying.put(new, table, rows)
             done += len(rows)
             progress("copying", table.name, done, total)
     return resumed

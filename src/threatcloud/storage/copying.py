@@ -81,6 +81,9 @@ class Target(Side, Protocol):
     def begin(self) -> None:
         """Begins a transaction."""
 
+    def insert(self, table: Table, rows: list[Row]) -> None:
+        """Stores rows, by the quickest way its engine has."""
+
     def commit(self) -> None:
         """Makes it durable."""
 
@@ -88,14 +91,15 @@ class Target(Side, Protocol):
         """Makes it a database as any other."""
 
 
-def _names(columns: tuple[str, ...]) -> str:
+def column_names(columns: tuple[str, ...]) -> str:
+    """Columns as a statement names them."""
     return ", ".join(f'"{column}"' for column in columns)
 
 
 def pages(db: Connection, table: Table, after: Row | None = None) -> Iterator[list[Row]]:
     """The rows of a table after a key, in order of the key."""
-    key = _names(table.key)
-    head = f'SELECT {_names(table.columns)} FROM "{table.name}"'
+    key = column_names(table.key)
+    head = f'SELECT {column_names(table.columns)} FROM "{table.name}"'
     places = [table.columns.index(column) for column in table.key]
     while True:
         where = f" WHERE ({key}) > ({', '.join('?' * len(table.key))})" if after is not None else ""
@@ -112,12 +116,13 @@ def count(db: Connection, table: Table) -> int:
     return int(row[0]) if row else 0
 
 
-def put(db: Connection, table: Table, rows: list[Row]) -> None:
-    """Stores rows, and how far the copy is by them."""
-    marks = ", ".join("?" * len(table.columns))
-    db.run_many(f'INSERT INTO "{table.name}" ({_names(table.columns)}) VALUES ({marks})', rows)
+def put(target: Target, table: Table, rows: list[Row]) -> None:
+    """Stores rows, and how far the copy is by them, in a transaction."""
+    target.begin()
+    target.insert(table, rows)
     key = [rows[-1][table.columns.index(column)] for column in table.key]
-    _note(db, table.name, msgspec.msgpack.encode(key).hex())
+    _note(target.db, table.name, msgspec.msgpack.encode(key).hex())
+    target.commit()
 
 
 def start_progress(db: Connection, source: str) -> None:

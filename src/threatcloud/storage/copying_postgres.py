@@ -6,8 +6,8 @@ from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from threatcloud.storage.copying import PROGRESS, CopyRefused, Table, start_progress
-from threatcloud.storage.driver import StorageUnavailable
+from threatcloud.storage.copying import PROGRESS, CopyRefused, Table, column_names, start_progress
+from threatcloud.storage.driver import Row, StorageUnavailable
 from threatcloud.storage.postgres import PostgresConnection
 from threatcloud.storage.postgres_migrate import migrate_postgres
 from threatcloud.storage.writer import newest_time
@@ -92,6 +92,10 @@ class PostgresSide:
     def begin(self) -> None:
         """See ``Target.begin``."""
         self.db.control("BEGIN")
+
+    def insert(self, table: Table, rows: list[Row]) -> None:
+        """See ``Target.insert``."""
+        self.db.copy_in(f'COPY "{table.name}" ({column_names(table.columns)}) FROM STDIN', rows)
 
     def commit(self) -> None:
         """See ``Target.commit``."""

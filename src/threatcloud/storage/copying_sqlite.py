@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from threatcloud.domain.errors import NotFound
-from threatcloud.storage.copying import PROGRESS, CopyRefused, Table, start_progress
+from threatcloud.storage.copying import PROGRESS, CopyRefused, Table, column_names, start_progress
+from threatcloud.storage.driver import Row
 from threatcloud.storage.lock import WriterLock
 from threatcloud.storage.migrate import migrate
 from threatcloud.storage.sqlite import SQLiteConnection
@@ -50,6 +51,11 @@ class SQLiteSide:
     def begin(self) -> None:
         """See ``Target.begin``."""
         self.db.run("BEGIN IMMEDIATE")
+
+    def insert(self, table: Table, rows: list[Row]) -> None:
+        """See ``Target.insert``."""
+        marks = ", ".join("?" * len(table.columns))
+        self.db.run_many(f'INSERT INTO "{table.name}" ({column_names(table.columns)}) VALUES ({marks})', rows)
 
     def commit(self) -> None:
         """See ``Target.commit``."""

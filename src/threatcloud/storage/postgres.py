@@ -134,6 +134,15 @@ class PostgresConnection:
         except _TROUBLE as error:
             raise StorageUnavailable(f"the database cannot be written: {error}") from error
 
+    def copy_in(self, sql: str, rows: Iterable[Params]) -> None:
+        """Stores rows by ``COPY … FROM STDIN``: several times as fast as inserts, and only that."""
+        try:
+            with self.raw.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+                for row in rows:
+                    copy.write_row(_storable(row))
+        except _TROUBLE as error:
+            raise StorageUnavailable(f"the database cannot be written: {error}") from error
+
     def control(self, sql: str) -> None:
         """Runs BEGIN, COMMIT or ROLLBACK: at half the price of what may have parameters and rows."""
         try:
