@@ -67,6 +67,15 @@ def figures(node: LiveServer) -> dict[str, float]:
     return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("threatcloud_limits_")}
 
 
+def are_sharing(nodes: list[LiveServer]) -> bool:
+    return all(figures(node)["threatcloud_limits_shared"] == 1 for node in nodes)
+
+
+def never_failed(nodes: list[LiveServer]) -> bool:
+    """Whether Redis answered all along: on a busy machine it may once be too late, and then each node counts alone."""
+    return all(figures(node)["threatcloud_limits_redis_failures_total"] == 0 for node in nodes)
+
+
 def test_nodes_share_one_limit(nodes: list[LiveServer]) -> None:
     clients = [node.client(READER) for node in nodes]
     began_s = time.monotonic()
@@ -74,9 +83,9 @@ def test_nodes_share_one_limit(nodes: list[LiveServer]) -> None:
     passed = let_through(clients, 3 * LIMIT)
 
     refilled = (time.monotonic() - began_s) * LIMIT / 60 + 1
-    if all(figures(node)["threatcloud_limits_redis_failures_total"] == 0 for node in nodes):
+    if never_failed(nodes):
         assert LIMIT <= passed <= LIMIT + refilled
-    assert [figures(node)["threatcloud_limits_shared"] for node in nodes] == [1, 1]
+    assert within(10, lambda: are_sharing(nodes))
 
 
 def test_a_key_that_is_refused_and_a_path_that_is_none_count_everywhere(redis: RedisServer, tmp_path: Path) -> None:
@@ -88,9 +97,10 @@ def test_a_key_that_is_refused_and_a_path_that_is_none_count_everywhere(redis: R
     strangers = [node.client("no-such-key") for node in made]
     for path, status in (("/api/stats", 401), ("/nothing", 404)):
         statuses = [strangers[number % 2].get(path).status_code for number in range(20)]
-        assert set(statuses) == {status, 429}
         assert statuses[:10] == [status] * 10
-        assert statuses.count(status) <= 12
+        if never_failed(made):
+            assert set(statuses) == {status, 429}
+            assert statuses.count(status) <= 12
     for node in made:
         node.stop()
 
@@ -112,11 +122,12 @@ def test_without_redis_each_node_has_its_limit_and_with_it_they_share_again(
         assert told["threatcloud_limits_redis_failures_total"] >= 1
         assert told["threatcloud_limits_local_total"] >= LIMIT - 1
     redis.start()
-    assert within(10, lambda: all(figures(node)["threatcloud_limits_shared"] == 1 for node in nodes))
+    assert within(10, lambda: are_sharing(nodes))
 
 
 def test_a_redis_that_hangs_holds_nobody_up(redis: RedisServer, nodes: list[LiveServer]) -> None:
     clients = [node.client(READER) for node in nodes]
+    assert within(10, lambda: are_sharing(nodes))
     redis.hang()
     try:
         with capture_logs() as logged:
@@ -127,7 +138,7 @@ def test_a_redis_that_hangs_holds_nobody_up(redis: RedisServer, nodes: list[Live
         assert all(figures(node)["threatcloud_limits_redis_failures_total"] < 20 for node in nodes)
     finally:
         redis.go_on()
-    assert within(10, lambda: all(figures(node)["threatcloud_limits_shared"] == 1 for node in nodes))
+    assert within(10, lambda: are_sharing(nodes))
 
 
 def test_what_comes_together_is_counted_one_by_one(redis: RedisServer) -> None:
@@ -143,7 +154,10 @@ def test_what_comes_together_is_counted_one_by_one(redis: RedisServer) -> None:
 
 def test_no_address_and_no_key_is_told_to_redis(redis: RedisServer) -> None:
     async def names(limiter: SharedLimiter) -> list[Allowance | None]:
-        await limiter.take("read", "key:abc", "203.0.113.7", 60)
+        for _ in range(50):
+            if await limiter.take("read", "key:abc", "203.0.113.7", 60) is not None:
+                break
+            await asyncio.sleep(0.1)  # Redis was too late
         stored = [str(name) for name in await limiter._redis.keys("*")]
         assert stored
         assert not [name for name in stored if "threat-cloud:limit:" not in name or "abc" in name or "203.0" in name]
