@@ -45,7 +45,7 @@ from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
-from threatcloud.services.loading import LateScreener, make_screener, screening_files
+from threatcloud.services.loading import LateScreener, make_screener
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
@@ -241,7 +241,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     importing = Importing(store, names, audit, clock, pace)
     folder = settings.db_path.absolute().parent
     screening = {
-        **screening_files(settings),
+        **settings.screening_files,
         "db_path": str(settings.db_path.absolute()),
     }  # with what is kept beside it
     sources = Sources(store, names, importing, holding, outbound, audit, screening, folder, clock)

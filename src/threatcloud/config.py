@@ -69,6 +69,13 @@ class Settings:
         return self.secret_file or self.db_path.with_name(self.db_path.name + ".secret")
 
     @property
+    def screening_files(self) -> dict[str, str]:
+        """The files that indicators are screened with, by the names of their settings; empty where there is none."""
+        names = ("geo_db", "asn_db", "benign_lists", "attack_file")
+        files: dict[str, Path | None] = {name: getattr(self, name) for name in names}
+        return {name: str(path.resolve()) if path else "" for name, path in files.items()}
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the server can only be reached from this machine."""
         if self.host == "localhost":

@@ -219,6 +219,9 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield _write("POST /api/trap-intel", "/api/trap-intel", visit("91.241.6.2", "id", payloads=["cd" * 32]))
     yield _write("POST /api/sightings", "/api/sightings", {"value": ADDRESS, "source": "manual"})
     yield _write("POST /api/iocs/lookup", "/api/iocs/lookup", {"values": [ADDRESS, HOST, "203.0.113.9"]})
+    listed = ["91.241.4.7", HOST, "nonsense of a line"]
+    yield _write("POST /api/import", "/api/import", listed, source="feed:list", dry_run="true")
+    yield _write("POST /api/import", "/api/import", listed, key="import 1", source="feed:list", format="json")
     yield _write("POST /api/rules", "/api/rules", {"rules": [_rule("ATR-1"), _rule("ATR-2"), _rule("own-1", "new")]})
     yield _write("DELETE /api/rules/{id}", "/api/rules/ATR-1")
     yield _write("POST /api/allowlist", "/api/allowlist", {"value": "91.241.4.1", "note": "ours"})

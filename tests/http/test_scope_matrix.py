@@ -61,6 +61,7 @@ CONTRACT: Final = {
     "GET /metrics": Rule.READ_NEVER_PUBLIC,
     "POST /api/threats": Rule.REPORT,
     "POST /api/trap-intel": Rule.REPORT,
+    "POST /api/import": Rule.WRITE,
     "GET /api/iocs": Rule.READ,
     "GET /api/iocs/*": Rule.READ,
     "DELETE /api/iocs/*": Rule.ADMIN,

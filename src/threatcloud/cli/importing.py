@@ -3,11 +3,10 @@
 import asyncio
 import secrets
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,18 +16,17 @@ import typer
 from threatcloud.cli.command import api_command
 from threatcloud.cli.connect import Api
 from threatcloud.cli.failures import CommandFailed, ExitCode
-from threatcloud.cli.frames import HEAD, Frame, ReadJob, Rejected
-from threatcloud.cli.log_reading import COWRIE, REPLAY
 from threatcloud.cli.output import Json, note, print_json
 from threatcloud.cli.progress import Report, progress
-from threatcloud.cli.sinks import Sink, make_sink
+from threatcloud.cli.review import confirmed
+from threatcloud.cli.sinks import DrySink, Sink, make_sink, screening_of
 from threatcloud.cli.summary import RejectsFile, Tally
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES, Severity, check_source
 from threatcloud.formats.readers import READERS, open_source
-
-#: The reader is this far ahead of the storing at most, beside what the pipe itself holds.
-_AHEAD_BYTES: Final = 512 * 1024
+from threatcloud.http.bulk.apart import BrokeOff, frames, reading
+from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected
+from threatcloud.http.bulk.log_reading import COWRIE, REPLAY
 
 
 @contextmanager
@@ -51,53 +49,6 @@ def interruptible(stop: asyncio.Event, process: Process) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-@asynccontextmanager
-async def reading(job: ReadJob) -> AsyncIterator[Process]:
-    """The process that reads; it is gone when the context ends."""
-    # A terminal sends Ctrl-C to both processes, and it is this one that decides when to stop.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "threatcloud.cli.reading",
-            msgspec.json.encode(job).decode(),
-            stdout=PIPE,
-            limit=_AHEAD_BYTES,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        assert process.stdout is not None
-        while await process.stdout.read(_AHEAD_BYTES):
-            pass  # to asyncio a process has not ended while its output lies unread
-        await process.wait()
-
-
-async def frames(process: Process, stop: asyncio.Event) -> AsyncIterator[tuple[Frame, bytes]]:
-    """What the process has read, until its last frame or until ``stop``; CommandFailed when it broke off."""
-    assert process.stdout is not None
-    decode = msgspec.json.Decoder(Frame).decode
-    while not stop.is_set():
-        try:
-            head_bytes, body_bytes = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
-            frame = decode(await process.stdout.readexactly(head_bytes))
-            body = await process.stdout.readexactly(body_bytes)
-        except asyncio.IncompleteReadError as error:
-            if stop.is_set():
-                return
-            raise CommandFailed("the reading of the file broke off; run the import again") from error
-        if stop.is_set():
-            return  # what the reader made of being interrupted
-        yield frame, body
-        if frame.done or frame.error is not None:
-            return
 
 
 class Pipeline:
@@ -156,6 +107,8 @@ async def transfer(sink: Sink, job: ReadJob, tally: Tally, rejects: RejectsFile,
                     if frame.error is not None:
                         return frame.error
                     await pipeline.send(frame, body)
+            except BrokeOff as error:
+                raise CommandFailed(error.message) from error
             except asyncio.CancelledError:
                 pipeline.abandon()
                 raise
@@ -164,12 +117,12 @@ async def transfer(sink: Sink, job: ReadJob, tally: Tally, rejects: RejectsFile,
     return None
 
 
-async def run_import(api: Api, job: ReadJob, rejects_path: Path, as_json: bool) -> None:
+async def run_import(api: Api, job: ReadJob, rejects_path: Path, as_json: bool, *, dry_run: bool = False) -> None:
     """The whole import, its summary printed whatever ends it."""
     stop = asyncio.Event()
-    tally = Tally(job.run, job.source, job.file)
+    tally = Tally(job.run, job.source, job.file, dry_run=dry_run)
     rejects = RejectsFile(rejects_path)
-    sink = make_sink(api, job, stop)
+    sink = DrySink(api) if dry_run else make_sink(api, job, stop)
     try:
         error = await transfer(sink, job, tally, rejects, stop)
     except CommandFailed:
@@ -200,6 +153,7 @@ def _conclude(tally: Tally, error: str | None, is_local: bool, as_json: bool) ->
         raise CommandFailed(f"no line could be imported; see {tally.rejects_file}, or choose a --format or --column")
 
 
+_AUTO: Final = "auto"
 _FORMATS: Final = (*(item.name for item in READERS), COWRIE)
 
 
@@ -232,6 +186,19 @@ def _checked_source(text: str | None) -> str:
         raise CommandFailed(f"--source: {error}, such as feed:my-list", ExitCode.USAGE) from None
 
 
+def _files(name: str) -> list[str]:
+    """The files that are meant: of a directory those of the events of a MISP feed, which its manifest names."""
+    folder = Path(name)
+    if name == "-" or not folder.is_dir():
+        return [name]
+    if not (folder / "manifest.json").is_file():
+        raise CommandFailed(f"{name} is a directory without the manifest.json of a MISP feed: name the files in it")
+    events = sorted(str(path) for path in folder.glob("*.json") if path.name != "manifest.json")
+    if not events:
+        raise CommandFailed(f"{name} holds no event of a MISP feed")
+    return events
+
+
 def _default_rejects(file: str) -> Path:
     return Path(("stdin" if file == "-" else Path(file).name) + ".rejected.txt")
 
@@ -244,6 +211,8 @@ def add_to(app: typer.Typer) -> None:
         "import",
         "threat-cloud import list.txt.gz --source feed:my-list",
         "threat-cloud import table.csv --source feed:vendor --column value=indicator --severity medium",
+        "threat-cloud import bundle.json misp-feed/ --source feed:vendor --dry-run",
+        "threat-cloud import report.pdf --source feed:vendor --review",
         "threat-cloud import --format cowrie --source honeypot:trap-1 cowrie.json cowrie.json.2026-03-06",
         "threat-cloud import --replay timeline.jsonl.gz",
         "curl -s https://feeds.example.org/ips.txt | threat-cloud import - --source feed:example",
@@ -252,14 +221,18 @@ def add_to(app: typer.Typer) -> None:
     async def import_file(
         api: Api,
         file: Annotated[
-            list[str], typer.Argument(metavar="FILE", help="Files (plain, gzip or zstd), or - for standard input.")
+            list[str],
+            typer.Argument(
+                metavar="FILE",
+                help="Files (plain, gzip, zstd or zip), the directory of a MISP feed, or - for standard input.",
+            ),
         ],
         source: Annotated[
             str | None, typer.Option(help="Who lists these values, such as feed:NAME; a history says it itself.")
         ] = None,
         format_: Annotated[
             str | None,
-            typer.Option("--format", help=f"{', '.join(_FORMATS)}; found out if not said, but for {COWRIE}."),
+            typer.Option("--format", help=f"{', '.join(_FORMATS)}; auto, if not said: found out, but for {COWRIE}."),
         ] = None,
         replay: Annotated[
             bool, typer.Option("--replay", help="The files are histories: JSON lines {ts, value, type, source, …}.")
@@ -284,9 +257,14 @@ def add_to(app: typer.Typer) -> None:
         rejects: Annotated[
             Path | None, typer.Option(help="Where rejected lines go.", show_default="FILE.rejected.txt here")
         ] = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check all, store nothing.")] = False,
+        review: Annotated[
+            bool,
+            typer.Option("--review", help="Show what was found and left out, and ask before storing."),
+        ] = False,
         as_json: Json = False,
     ) -> None:
-        """Import a list of indicators: one value a line, a table, or JSON lines; or the log of a Cowrie honeypot.
+        """Import indicators from a list, a table, a document of another system or a report; or the log of a honeypot.
 
         Values are brought into their canonical form, checked by the publication guard and stored in chunks. The import
         can be stopped at any time and run again: nothing doubles, nothing is lost.
@@ -294,8 +272,13 @@ def add_to(app: typer.Typer) -> None:
         Of a Cowrie log each session becomes a visit to the honeypot that --source names, at its own time. With --replay
         each line is a sighting of its own source, reporter and time, and every one is stored once.
         """
-        _one_of("format", format_, _FORMATS)
+        format_ = None if format_ == _AUTO else _one_of("format", format_, _FORMATS)
         format_, source = _of_history(format_, source) if replay else (format_, _checked_source(source))
+        if review and (replay or format_ == COWRIE):
+            raise CommandFailed("--review: is for indicators, not for what happened", ExitCode.USAGE)
+        if review and "-" in file:
+            raise CommandFailed("--review: reads a file twice, so give a file, not -", ExitCode.USAGE)
+        file = [found for name in file for found in _files(name)]
         for name in file:
             if name != "-":
                 open_source(name).__exit__(None, None, None)
@@ -313,5 +296,8 @@ def add_to(app: typer.Typer) -> None:
                 category=_one_of("category", category, CATEGORIES),
                 severity=_one_of("severity", severity, tuple(item.word for item in Severity)),
                 confidence=confidence,
+                keeps_values=review,
             )
-            await run_import(api, job, rejects or _default_rejects(name), as_json)
+            if review and not await confirmed(await screening_of(api), job, dry_run=dry_run):
+                continue
+            await run_import(api, job, rejects or _default_rejects(name), as_json, dry_run=dry_run)

@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from threatcloud.cli.connect import Api, Refused, patiently
-from threatcloud.cli.frames import ReadJob, Rejected
-from threatcloud.cli.log_reading import COWRIE, REPLAY
 from threatcloud.cli.output import note
+from threatcloud.http.bulk.frames import ReadJob, Rejected
+from threatcloud.http.bulk.log_reading import COWRIE, REPLAY
 
 #: Where the events of a log go, by its format.
 _LOG_PATHS: Final = {COWRIE: "/local/imports/visits", REPLAY: "/local/imports/events"}
@@ -26,6 +26,34 @@ class Sink(Protocol):
     async def begin(self) -> dict[str, str]: ...
     async def store(self, body: bytes) -> tuple[dict[str, int], list[Rejected]]: ...
     async def finish(self, summary: dict[str, Any]) -> None: ...
+
+
+async def screening_of(api: Api) -> dict[str, str]:
+    """The settings that rows are to be screened with here; none where a server elsewhere does that."""
+    if not api.is_local:
+        return {}
+    answer = await api.call("POST", "/local/imports/screening", {})
+    return {name: str(value) for name, value in answer["screening"].items()}
+
+
+class DrySink:
+    """Nowhere: what was read is counted, and that is all."""
+
+    in_flight = 1
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def begin(self) -> dict[str, str]:
+        """The settings to screen with."""
+        return await screening_of(self._api)
+
+    async def store(self, _body: bytes) -> tuple[dict[str, int], list[Rejected]]:
+        """Stores nothing."""
+        return {}, []
+
+    async def finish(self, summary: dict[str, Any]) -> None:
+        """Nothing to enter."""
 
 
 class LocalSink:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from threatcloud.cli.frames import Frame, Rejected
-from threatcloud.cli.log_reading import COWRIE, REPLAY
 from threatcloud.cli.output import console, print_fields, print_table, safe
+from threatcloud.http.bulk.frames import Frame, Rejected
+from threatcloud.http.bulk.log_reading import COWRIE, REPLAY
 
 _MAX_REASONS: Final = 30
 _quoted: Final = re.compile(r"'[^']*'")
@@ -37,7 +37,7 @@ _WORDS: Final = {COWRIE: (_LOGGED, _SENT), REPLAY: (_LOGGED, _REPORTED)}
 class Tally:
     """The figures of one import. ``stored`` counts what became of values, by the words of the summary."""
 
-    def __init__(self, run: str, source: str, file: str) -> None:
+    def __init__(self, run: str, source: str, file: str, *, dry_run: bool = False) -> None:
         self.run = run
         self.source = source
         self.file = file
@@ -51,6 +51,7 @@ class Tally:
         self.rejected: Counter[str] = Counter()
         self.rejects_file: Path | None = None
         self.interrupted = False
+        self.dry_run = dry_run
         self._started_s = time.monotonic()
         self._reading_s: float | None = None
 
@@ -114,19 +115,21 @@ class Tally:
             "seconds": round(self.seconds, 1),
             "valuesPerSecond": self.values_per_second,
             "interrupted": self.interrupted,
+            "dryRun": self.dry_run,
         }
 
     def show(self, is_local: bool) -> None:
         """Prints the summary for people."""
         local, remote = _WORDS.get(self.format, (_LISTED, _REPORTED))
-        labels = local if is_local else remote
+        labels = {} if self.dry_run else local if is_local else remote
         rows: list[tuple[str, int, str]] = [(word, self.stored[word], text) for word, text in labels.items()]
         rows += [("whitelisted", count, name) for name, count in self.whitelisted.most_common()]
         rows += [("to be corroborated", count, f"shared: {name}") for name, count in self.clouds.most_common()]
         rows += [("rejected", count, reason) for reason, count in self.rejected.most_common()]
         rows += [("passed over", count, what) for what, count in self.passed.most_common()]
         out = console()
-        out.print(f"[bold]{self.lines:,} lines[/bold] as {self.format or 'nothing'}, {self.values:,} values:")
+        stored = ", nothing of which is stored" if self.dry_run else ""
+        out.print(f"[bold]{self.lines:,} lines[/bold] as {self.format or 'nothing'}, {self.values:,} values{stored}:")
         print_table(("result", "values", "by"), rows)
         print_fields({"time": f"{self.seconds:.1f} s, {self.values_per_second:,} values a second"})
         if self.rejects_file:

@@ -121,6 +121,8 @@ class Gateway:
             call.raw_body = await _read_body(exchange.headers, receive, endpoint.max_body_bytes)
             exchange.has_read_body = True
             call.body = route.body.read(call.raw_body, media)
+        elif endpoint.streams_body:
+            call.stream = _stream_body(exchange, receive, endpoint.max_body_bytes)
         if endpoint.streams:
             call.may_still = partial(self._may_still, exchange, endpoint)
         answer = await endpoint.handler(call)
@@ -251,6 +253,35 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: i
             raise too_large
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def _stream_body(exchange: Exchange, receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
+    """The body in pieces. WrongMediaType at once for a form; TooLarge when it says it is over the limit, or is."""
+    media = exchange.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media.startswith(b"multipart/"):
+        raise WrongMediaType("the body must be the file itself, not a form: curl --data-binary @FILE")
+    if exchange.headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b"gzip", b"zstd"):
+        raise WrongMediaType("a body is taken plain, or packed with gzip or zstd")
+    too_large = TooLarge(f"the body is over {max_bytes} bytes; send it in parts")
+    length = exchange.headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > max_bytes:
+        raise too_large
+
+    async def pieces() -> AsyncIterator[bytes]:
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > max_bytes:
+                raise too_large
+            more = message.get("more_body", False)
+            exchange.has_read_body = not more
+            yield piece
+
+    return pieces()
 
 
 def make_metrics_app(services: Services) -> ASGIApp:

@@ -1,7 +1,7 @@
 """The declaration of an endpoint: decoding, validation, access, limits and OpenAPI all come from it."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -50,7 +50,18 @@ class RateClass(StrEnum):
 class Call:
     """One request as a handler sees it: who calls, what was asked, decoded and checked."""
 
-    __slots__ = ("body", "caller", "headers", "may_still", "params", "query", "raw_body", "request_id", "services")
+    __slots__ = (
+        "body",
+        "caller",
+        "headers",
+        "may_still",
+        "params",
+        "query",
+        "raw_body",
+        "request_id",
+        "services",
+        "stream",
+    )
 
     def __init__(self, services: "Services", caller: Caller, headers: Mapping[bytes, bytes], request_id: str) -> None:
         self.services = services
@@ -63,6 +74,7 @@ class Call:
         self.raw_body = b""
         #: Whether the caller would still be let in; of use to what answers for long.
         self.may_still: Callable[[], bool] = _always
+        self.stream: AsyncIterator[bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (name in lower case), or None."""
@@ -103,6 +115,7 @@ class Endpoint:
     ``patterns`` what some must match. A body that is none and does not have ``own_key`` may be the first of ``others``
     that it looks like.
     ``takes`` are the media types of its body. A ``dialect`` makes its answers bare: ``answer`` is all of the body.
+    ``streams_body``: the body is a file of whatever type, which the handler takes as it comes (``Call.stream``).
     ``from_database``: answered from the database alone and changes nothing, so by any process of the server.
     ``streams``: its answers have no end of their own.
     """
@@ -136,6 +149,7 @@ class Endpoint:
     max_body_bytes: int = MAX_BODY_BYTES
     takes: tuple[str, ...] = (JSON,)
     dialect: Dialect | None = None
+    streams_body: bool = False
 
     @property
     def segments(self) -> tuple[str, ...]:

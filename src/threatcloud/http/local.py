@@ -7,9 +7,8 @@ from msgspec import Meta
 
 from threatcloud.domain.report import SOURCE_PATTERN
 from threatcloud.http.answer import Answer, ok
-from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
+from threatcloud.http.endpoint import Access, Call, Endpoint, NoQuery, RateClass
 from threatcloud.services.imports import ImportChunk
-from threatcloud.services.loading import screening_files
 from threatcloud.services.replaying import EventChunk
 from threatcloud.services.trapping import Visit
 
@@ -35,7 +34,12 @@ async def begin_import(call: Call) -> Answer:
     """Enters the start; tells which files the rows are to be screened with, and how long what they say is kept."""
     await call.services.importing.begin(call.body.run, call.body.source, call.caller)
     settings = call.services.settings
-    return ok({"screening": screening_files(settings), "retentionDays": settings.retention_days}, 201)
+    return ok({"screening": settings.screening_files, "retentionDays": settings.retention_days}, 201)
+
+
+async def tell_screening(call: Call) -> Answer:
+    """Tells which files rows are to be screened with, where nothing is to be stored."""
+    return ok({"screening": call.services.settings.screening_files}, 201)
 
 
 async def store_chunk(call: Call) -> Answer:
@@ -86,6 +90,7 @@ def _route(path: str, handler: Any, body: type[msgspec.Struct]) -> Endpoint:
 
 ENDPOINTS: Final = (
     _route("/local/imports", begin_import, ImportStart),
+    _route("/local/imports/screening", tell_screening, NoQuery),
     _route("/local/imports/rows", store_chunk, ImportChunk),
     _route("/local/imports/visits", store_visits, VisitChunk),
     _route("/local/imports/events", store_events, EventChunk),

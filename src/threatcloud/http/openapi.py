@@ -113,6 +113,9 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str
         if endpoint.example is not None:
             content["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": dict.fromkeys(endpoint.takes, content)}
+    elif endpoint.streams_body:
+        file = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": file}}
     operation["security"] = _security(endpoint)
     operation["x-access"] = endpoint.access.value
     return operation
@@ -236,7 +239,7 @@ def _error_codes(endpoint: Endpoint) -> list[str]:
     codes = [*_ALWAYS, *endpoint.errors]
     if endpoint.access is not Access.OPEN:
         codes += ["unauthenticated", "forbidden"]
-    if endpoint.body is not None:
+    if endpoint.body is not None or endpoint.streams_body:
         codes += _BODY_ERRORS
     if endpoint.rate is not RateClass.NONE:
         codes.append("rate_limited")

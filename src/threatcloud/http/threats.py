@@ -83,13 +83,14 @@ class SubmittedShape(Shape, omit_defaults=True):
 
 
 #: 1 to 255 printable characters of Latin-1, as a header value carries them: spaces only within.
-_PRINTABLE: Final = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]{0,253}[!-~¡-¬®-ÿ])?$"
+PRINTABLE: Final = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]{0,253}[!-~¡-¬®-ÿ])?$"
 _decode_item: Final = msgspec.json.Decoder(ThreatItem).decode
 _decode_event: Final = msgspec.json.Decoder(AgentEvent).decode
 _WANTS: Final = wants_of(ThreatItem) | wants_of(AgentEvent)
 
 
-def _claim(raw: msgspec.Raw) -> Claim | list[Problem]:
+def claim(raw: msgspec.Raw) -> Claim | list[Problem]:
+    """The claim an item of a batch makes, or what is wrong with the item."""
     return decoded(raw, _decode_item, _claim_of, _WANTS)
 
 
@@ -119,7 +120,7 @@ async def report(call: Call) -> Answer:
     """Stores a batch of reports."""
     body = call.body
     if isinstance(body, ThreatBatch):
-        return await submit(call, [_claim(raw) for raw in body.threats])
+        return await submit(call, [claim(raw) for raw in body.threats])
     if isinstance(body, AgentEvent):
         return await submit(call, [claim_of_event(body)], Wording({"value": "attackSourceIP"}))
     refuse_sealed(body)
@@ -166,7 +167,7 @@ ENDPOINTS: Final = (
         headers={
             "Idempotency-Key": "1 to 255 printable characters; the same key and body within 24 h is answered again"
         },
-        patterns={"Idempotency-Key": _PRINTABLE},
+        patterns={"Idempotency-Key": PRINTABLE},
         example={
             "threats": [
                 {

@@ -4,12 +4,15 @@ The work is split: whoever reads the file prepares each value (canonical form, g
 the database, the server only stores what is prepared.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 
 from threatcloud.domain.access import Caller
+from threatcloud.domain.errors import Busy, Conflict
 from threatcloud.domain.evidence import Listing
 from threatcloud.domain.indicator import (
     Indicator,
@@ -22,14 +25,17 @@ from threatcloud.domain.publication import Withheld
 from threatcloud.domain.report import Role, Severity
 from threatcloud.services.pacing import Pace
 from threatcloud.services.recording import Listed, Prepared, record_listings
+from threatcloud.services.reporting import IDEMPOTENCY_MS, Retry
 from threatcloud.services.screening import Screened, Screener
-from threatcloud.storage import facts, imports, ledger
+from threatcloud.storage import facts, idempotency, imports, ledger
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.names import Names
 from threatcloud.storage.store import Clock, Store
 
 #: Small enough that a report waits 0.2 s at the most; several chunks share a commit.
 CHUNK_ROWS: Final = 4_000
+#: How many files may wait while one is imported; more are asked to come back.
+MAX_WAITING: Final = 4
 TYPES: Final = {kind.code: kind for kind in IndicatorType}
 
 
@@ -106,6 +112,29 @@ class Importing:
         self._pace = pace
         self._audit_secret = audit_secret
         self._clock = clock
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One file at a time: reading takes a processor, and storing the writer. Busy where too many wait for it."""
+        if self._waiting > MAX_WAITING:
+            raise Busy("other files are being imported; try again", 10)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._waiting -= 1
+
+    async def kept(self, caller: Caller, retry: Retry) -> bytes | None:
+        """What the same request was answered before; Conflict when its key came with another."""
+        found = await self._store.read(
+            lambda db: idempotency.find(db, caller.reporter, retry.key, self._clock() - IDEMPOTENCY_MS)
+        )
+        if found is not None and found.request_digest != retry.digest:
+            raise Conflict("this Idempotency-Key was used with another request")
+        return found.answer if found else None
 
     async def begin(self, run: str, source: str, caller: Caller) -> None:
         """Enters the start of an import."""
@@ -130,12 +159,17 @@ class Importing:
         new = sum(item.is_new for item in recorded.values())
         return ChunkCounts(new, len(recorded) - new - confirmed, confirmed, len(listed) - len(recorded))
 
-    async def finish(self, run: str, summary: Mapping[str, Any], caller: Caller) -> None:
-        """Enters the end of an import with its summary."""
+    async def finish(
+        self, run: str, summary: Mapping[str, Any], caller: Caller, kept: tuple[Retry, bytes] | None = None
+    ) -> None:
+        """Enters the end of an import with its summary, and keeps its answer under the key it came with."""
 
         def work(tx: Transaction) -> None:
             imports.finish(tx, run, summary)
             details = {"run": run, "phase": "end", **summary}
+            if kept is not None:
+                retry, answer = kept
+                idempotency.keep(tx, caller.reporter, retry.key, idempotency.KeptAnswer(retry.digest, answer))
             ledger.append(tx, self._audit_secret, ledger.Act("create", "import", caller.mask, caller.address, details))
 
         await self._store.write(work)

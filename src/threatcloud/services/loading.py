@@ -42,17 +42,6 @@ def _load_attack(settings: Settings) -> AttackCatalog:
     return attack
 
 
-def screening_files(settings: Settings) -> dict[str, str]:
-    """The files that values are screened with, by setting, for a process that prepares them elsewhere."""
-    files = {
-        "geo_db": settings.geo_db,
-        "asn_db": settings.asn_db,
-        "benign_lists": settings.benign_lists,
-        "attack_file": settings.attack_file,
-    }
-    return {name: str(path.resolve()) if path else "" for name, path in files.items()}
-
-
 def make_screener(settings: Settings) -> Screener:
     """The guard, the locator and ATT&CK."""
     loaded = _load_whole_guard(settings)

@@ -155,8 +155,9 @@ class Source:
             yield block
 
 
-def open_source(path: str | Path) -> Source:
-    """The file at `path`, or standard input for `-`; gzip, zstd and zip are known by their first bytes.
+def open_source(path: str | Path, max_bytes: int = MAX_UNPACKED_BYTES) -> Source:
+    """The file at `path`, or standard input for `-`; gzip, zstd and zip are known by their first bytes. At most
+    `max_bytes` of what it holds are read.
 
     Raises `SourceError` when it cannot be opened, or is in a packing or encoding that is not read.
     """
@@ -167,7 +168,7 @@ def open_source(path: str | Path) -> Source:
     except OSError as error:
         raise SourceError(f"cannot open {name}: {error.strerror}") from error
     try:
-        return Source(name, file)
+        return Source(name, file, max_bytes)
     except OSError as error:
         file.close()
         raise SourceError(f"cannot read {name}: {error.strerror}") from error

@@ -2,7 +2,7 @@
 request bodies to its standard output, ready to be sent.
 
 Beside the process that stores, it has a processor to itself, and the pipe between them keeps it a few chunks ahead
-and no more. ``python -m threatcloud.cli.reading JOB`` with the job as JSON.
+and no more. ``python -m threatcloud.http.bulk.reading JOB`` with the job as JSON.
 """
 
 import gc
@@ -13,9 +13,6 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from threatcloud.cli.frames import Frame, ReadJob, Rejected, write_frame
-from threatcloud.cli.log_reading import COWRIE, REPLAY, Events, ReportedEvents, Visits, now_ms
-from threatcloud.cli.screening import screener_of
 from threatcloud.domain.errors import DomainError, Problem
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, detect
 from threatcloud.domain.report import Severity
@@ -32,6 +29,9 @@ from threatcloud.formats.readers import (
     reader,
 )
 from threatcloud.formats.readers.found import excerpt
+from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected, write_frame
+from threatcloud.http.bulk.log_reading import COWRIE, REPLAY, Events, ReportedEvents, Visits, now_ms
+from threatcloud.http.bulk.screening import screener_of
 from threatcloud.http.endpoint import problem_of, wants_of
 from threatcloud.http.threats import ThreatItem
 from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer, row_of
@@ -67,6 +67,7 @@ class _Listed(ABC):
         self._reader = reader(job.format) if job.format else detected(source.head())
         self.name = self._reader.name
         self._columns = job.columns
+        self._keeps_values = job.keeps_values
         self._type = IndicatorType(job.type) if job.type else None
 
     def read(self, source: Source) -> Iterator[Found]:
@@ -77,6 +78,8 @@ class _Listed(ABC):
         """The row as JSON, or why there is none; what was passed over is counted in the frame."""
         if isinstance(found, Passed):
             frame.passed[found.what] = frame.passed.get(found.what, 0) + found.times
+            if found.text and self._keeps_values and len(frame.left_out) < MAX_BATCH:
+                frame.left_out.append((excerpt(found.text), found.what))
             return None
         if isinstance(found, Reject):
             return Rejected(found.line, found.field, found.reason, found.text)
@@ -242,7 +245,7 @@ def main() -> None:
     out = sys.stdout.buffer
     gc.disable()  # lines make no cycles, and looking for some takes a tenth of the time
     try:
-        with open_source(job.file) as source:
+        with open_source(job.file, job.max_bytes) as source:
             for frame, body in frames(job, source):
                 write_frame(out, frame, body)
     except (SourceError, ColumnError, DomainError) as error:

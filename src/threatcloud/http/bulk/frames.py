@@ -5,6 +5,8 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from threatcloud.formats.readers.packing import MAX_UNPACKED_BYTES
+
 HEAD: Final = struct.Struct(">II")
 
 
@@ -26,6 +28,8 @@ class ReadJob(msgspec.Struct, frozen=True, kw_only=True):
     category: str | None = None
     severity: str | None = None
     confidence: float = 0.5
+    max_bytes: int = MAX_UNPACKED_BYTES
+    keeps_values: bool = False
 
 
 class Rejected(msgspec.Struct, array_like=True, frozen=True):
@@ -52,6 +56,7 @@ class Frame(msgspec.Struct):
     whitelisted: dict[str, int] = {}
     clouds: dict[str, int] = {}
     passed: dict[str, int] = {}
+    left_out: list[tuple[str, str]] = []
     rejects: list[Rejected] = []
     done: bool = False
     error: str | None = None
