@@ -58,6 +58,7 @@ def test_and_binds_closer_than_or() -> None:
         ("[a:b = 'x'] x", 13),
         ("url:value = 'x'", 1),
         ("[a:b ~ 1]", 6),
+        ("[a:b. = 'x']", 7),
     ],
 )
 def test_what_is_no_pattern_is_told_with_its_place(pattern: str, character: int) -> None:
@@ -229,3 +230,15 @@ def test_a_broken_object_loses_itself_and_a_broken_text_what_follows() -> None:
 def test_latin_1_in_a_description_loses_nothing() -> None:
     text = bundle(indicator("[domain-name:value = 'a.example']", description="caf?")).encode().replace(b"?", b"\xe9")
     assert Read(text).metadata()["description"] == "café"
+
+
+@given(
+    st.sampled_from(["url:value", "file:hashes.MD5", "file:hashes.'SHA-256'", "a-b:c.d.'e-f'", "a:b.c_d"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="'\\"), max_size=20),
+    st.sampled_from(["", " ", "\n"]),
+)
+def test_the_short_way_and_the_grammar_agree(path: str, value: str, space: str) -> None:
+    short = f"{space}[{space}{path}{space}={space}'{value}'{space}]{space}"
+    (one,) = comparisons(parse(short))
+    first, *_ = comparisons(parse(f"{short} AND [a:b = 1]"))
+    assert one == first

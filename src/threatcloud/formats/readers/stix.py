@@ -15,7 +15,15 @@ from threatcloud.formats.readers.json_items import Item, Path, items
 from threatcloud.formats.readers.meanings import category_of, fields_of, strictest, tlp
 from threatcloud.formats.readers.source import Source
 from threatcloud.formats.readers.stix_context import Context, texts_of
-from threatcloud.formats.readers.stix_pattern import Combined, Comparison, Node, PatternError, comparisons, parse
+from threatcloud.formats.readers.stix_pattern import (
+    Combined,
+    Comparison,
+    Node,
+    Observation,
+    PatternError,
+    comparisons,
+    parse,
+)
 
 _MAX_PATTERN_KEPT: Final = 1_000
 _MAX_DEPTH: Final = 6
@@ -129,10 +137,11 @@ def _of_indicator(line: int, item: Mapping[str, Any], context: Context) -> Itera
     if not rows:
         return
     said = _said(item, context, kinds)
-    if len(rows) > 1 or isinstance(parsed, Combined):
+    said["ports"] = rows[0][2]
+    if len(rows) > 1 or not isinstance(parsed, Observation) or isinstance(parsed.expression, Combined):
         said["pattern"] = pattern[:_MAX_PATTERN_KEPT]
-    for value, kind, ports in rows:
-        yield Row(line, value, kind, fields_of({**said, "ports": ports}))
+    fields = fields_of(said)
+    yield from (Row(line, value, kind, fields) for value, kind, _ in rows)
 
 
 def _values(parsed: Node) -> tuple[list[tuple[str, str | None, list[int]]], list[Passed]]:
