@@ -17,6 +17,7 @@ from tests.http.test_agent_uploads import event, summary
 from tests.http.test_campaigns import found, made, report
 from tests.http.test_trap_intel import visit
 from threatcloud.domain.cursor import make_cursor
+from threatcloud.domain.report import CATEGORIES, Severity
 from threatcloud.domain.times import DAY_MS, iso
 from threatcloud.http.endpoint import Endpoint
 
@@ -170,7 +171,10 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "startup": ["true", "false"],
     "scenarios_containing": ["brute"],
     "scenarios_not_containing": ["brute"],
+    "columns": ["value=1"],
+    "confidence": ["0.5"],
 }
+_IMPORTED: Final = ["plain", "delimited", "plain"]
 #: How many numbers the cursor of a route has, where it is not two.
 _CURSORS: Final = {
     "GET /api/allowlist": 1,
@@ -193,7 +197,7 @@ def values_of(route: str, field: msgspec.structs.FieldInfo, stocked: Stock) -> l
         return [stocked.campaign]
     if name == "currentVersion" or (name == "since" and route.endswith(("blocklist", "feeds/{name}"))):
         return [stocked.version]
-    return _TEXTS[name]
+    return _IMPORTED if route == _IMPORT and name == "format" else _TEXTS[name]
 
 
 def _words(kind: inspect.Type) -> list[str]:
@@ -208,6 +212,30 @@ def _words(kind: inspect.Type) -> list[str]:
     return [str(value) for value in kind.values] if isinstance(kind, inspect.LiteralType) else []
 
 
+_IMPORT: Final = "POST /api/import"
+_LISTED: Final = {
+    "ip": "91.241.4.7",
+    "domain": HOST,
+    "hash": "ab" * 32,
+    "url": URL,
+    "email": f"a@{HOST}",
+    "cve": "CVE-2024-1234",
+}
+
+
+def _imports() -> Iterator[Request]:
+    """Files of a line, as few as have every value of every parameter among them: each is read by a new process."""
+    kinds, dry, formats = itertools.cycle(_LISTED), itertools.cycle(("false", "true")), itertools.cycle(_IMPORTED)
+    severities = itertools.cycle(severity.word for severity in Severity)
+    for category in CATEGORIES:
+        kind, name = next(kinds), next(formats)
+        said = {"source": "manual", "type": kind, "category": category, "severity": next(severities)}
+        said |= {"confidence": "0.5", "format": name, "dry_run": next(dry)}
+        said |= {"columns": "value=1"} if name == "delimited" else {}
+        key = f"import {category}" if said["dry_run"] == "false" else ""
+        yield Request(_IMPORT, "/api/import", tuple(said.items()), _LISTED[kind].encode(), key)
+
+
 def writes(stocked: Stock) -> Iterator[Request]:
     """What changes something, in an order in which all of it is there to be changed."""
     threats = {"threats": [item("91.241.4.1"), item(ADDRESS), item("bad.plans.example", kind="domain")]}
@@ -219,9 +247,7 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield _write("POST /api/trap-intel", "/api/trap-intel", visit("91.241.6.2", "id", payloads=["cd" * 32]))
     yield _write("POST /api/sightings", "/api/sightings", {"value": ADDRESS, "source": "manual"})
     yield _write("POST /api/iocs/lookup", "/api/iocs/lookup", {"values": [ADDRESS, HOST, "203.0.113.9"]})
-    listed = ["91.241.4.7", HOST, "nonsense of a line"]
-    yield _write("POST /api/import", "/api/import", listed, source="feed:list", dry_run="true")
-    yield _write("POST /api/import", "/api/import", listed, key="import 1", source="feed:list", format="json")
+    yield from _imports()
     yield _write("POST /api/rules", "/api/rules", {"rules": [_rule("ATR-1"), _rule("ATR-2"), _rule("own-1", "new")]})
     yield _write("DELETE /api/rules/{id}", "/api/rules/ATR-1")
     yield _write("POST /api/allowlist", "/api/allowlist", {"value": "91.241.4.1", "note": "ours"})

@@ -73,7 +73,8 @@ def _of_alert(line: int, alert: Record) -> Iterator[Found]:
 def _said(alert: Record, seen: Mapping[str, Any]) -> dict[str, Any]:
     scenario = str(alert.get("scenario") or "")
     labels = alert.get("labels")
-    decisions = [item for item in alert.get("decisions") or () if isinstance(item, dict)]
+    given = alert.get("decisions")
+    decisions = [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
     return {
         "category": category_of([scenario]),
         "timestamp": alert.get("stop_at") or alert.get("start_at") or alert.get("created_at"),

@@ -18,6 +18,11 @@ Path = tuple[str, ...]
 
 # What lies between two brackets, strings whole; then the bracket, or the quote of a string that does not end here.
 _run = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]"]?)', re.DOTALL)
+# A whole container of at most four levels, which nearly all are; no bracket is tried twice.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_LEAF = rb'[{\[](?:[^"{}\[\]]++|' + _STRING + rb")*+[}\]]"
+_NEST = rb'[{\[](?:[^"{}\[\]]++|' + _STRING + rb"|%b)*+[}\]]"
+_shallow = re.compile(_NEST % (_NEST % (_NEST % _LEAF)), re.DOTALL)
 _token = re.compile(rb'\s*+("(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s"{}\[\],:]++)', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
@@ -137,6 +142,9 @@ class _Reading:
     def _gathered(self, line: int, path: Path) -> Item | Reject:
         """The container whose opening bracket was read."""
         start, at, depth, is_too_long = self._at - 1, self._at, 1, False
+        if (whole := _shallow.match(self._data, start)) is not None and whole.end() - start <= MAX_ITEM_BYTES:
+            self._at = whole.end()
+            return Item(line, path, whole[0])
         while depth:
             match = _run.match(self._data, at)
             assert match is not None

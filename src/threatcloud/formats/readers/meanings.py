@@ -46,6 +46,7 @@ _HINTED: Final = tuple((category, re.compile("|".join(map(re.escape, hints))).se
 # The scale of STIX 2.1, appendix A.
 _CONFIDENCE_WORDS: Final = {"low": 0.15, "medium": 0.5, "med": 0.5, "high": 0.85}
 _ABSENT: Final = frozenset({"", "-", "none", "null", "n/a", "(empty)", "unknown"})
+_LONGEST_ABSENT: Final = 40  # with the white space around it
 _epoch: Final = re.compile(r"\d{9,10}(\.\d+)?|\d{13}").fullmatch
 
 
@@ -57,12 +58,17 @@ def plain(name: str) -> str:
 
 def says_something(text: str) -> bool:
     """Whether a text is more than a way to say nothing."""
-    return text.strip().lower() not in _ABSENT
+    return len(text) > _LONGEST_ABSENT or text.strip().lower() not in _ABSENT
 
 
 def category_of(texts: Iterable[str]) -> str | None:
     """The category that words or sentences tell, the strongest there is; None where they tell none."""
-    said = [text.lower() for text in texts if text]
+    return _category_of(tuple(text[:MAX_TEXT_CHARS] for text in texts if text))
+
+
+@lru_cache(maxsize=2048)  # what is said of one indicator of a document is said of many
+def _category_of(texts: tuple[str, ...]) -> str | None:
+    said = [text.lower() for text in texts]
     exact = {_CATEGORY_WORDS.get(plain(text)) for text in said}
     whole = " ; ".join(said)
     for category, hint in _HINTED:
@@ -197,6 +203,8 @@ def fields_of(said: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Fields | N
     metadata: dict[str, Any] = {}
     gathered: dict[str, list[str]] = {}
     for name, value in said.items() if isinstance(said, Mapping) else said:
+        if value is None or value == []:
+            continue
         if name in _LISTS:
             gathered.setdefault(name, []).extend(_texts(value))
             continue
@@ -221,12 +229,20 @@ def _converted(name: str, value: Any) -> Any:
             (convert(value.strip()) if convert else value.strip()[:MAX_TEXT_CHARS]) if says_something(value) else None
         )
     if name == "ports" and isinstance(value, int):
-        return [value]
-    if convert is None or name in ("ports", "mitreIds", "attempts"):
+        return [value] if _is_port(value) else None
+    if name == "mitreIds":
+        return [known for item in _texts(value) if (known := normalise_technique_id(item))]
+    if name == "ports":
+        return [port for port in value if _is_port(port)] if isinstance(value, list) else None
+    if convert is None or (name == "attempts" and isinstance(value, int)):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return convert(str(value)) if name != "confidence" else value
     return None
+
+
+def _is_port(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 65_536
 
 
 def _texts(value: Any) -> Iterator[str]:

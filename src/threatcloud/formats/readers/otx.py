@@ -42,7 +42,7 @@ def _read(source: Source) -> Iterator[Found]:
             continue  # told of when it is read again
         if _begins_pulse(item):
             pulses.append({})
-        elif pulses and item.path[-1] in _PULSE and len(pulses) < 100_000:
+        elif pulses and item.path and item.path[-1] in _PULSE and len(pulses) < 100_000:
             try:
                 pulses[-1][item.path[-1]] = item.load()
             except ValueError:
@@ -84,17 +84,17 @@ def _of_indicator(item: Item, pulse: dict[str, Any]) -> Found:
         return Passed(f"OTX {str(said.get('type'))[:40]}")
     if said.get("is_active") in (0, False):
         return Passed("indicator that is not active any more")
-    families = [_name(family) for family in pulse.get("malware_families") or ()]
-    told = [str(said.get("role") or ""), *map(str, pulse.get("tags") or ()), *families, str(pulse.get("name") or "")]
+    families, tags = _names(pulse.get("malware_families")), _names(pulse.get("tags"))
+    told = [str(said.get("role") or ""), *tags, *families, str(pulse.get("name") or "")]
     fields = {
         "category": category_of(told),
         "timestamp": said.get("created"),
         "expiresAt": said.get("expiration"),
         "tlp": pulse.get("TLP") or pulse.get("tlp"),
-        "tags": [*map(str, pulse.get("tags") or ()), str(pulse.get("adversary") or "")],
+        "tags": [*tags, str(pulse.get("adversary") or "")],
         "malwareFamily": families[0] if families else None,
-        "mitreIds": [_name(technique) for technique in pulse.get("attack_ids") or ()],
-        "references": [str(link) for link in pulse.get("references") or ()],
+        "mitreIds": _names(pulse.get("attack_ids")),
+        "references": _names(pulse.get("references")),
         "description": said.get("description") or said.get("title") or pulse.get("name"),
         "ref": pulse.get("id"),
         "producer": pulse.get("author_name"),
@@ -102,6 +102,8 @@ def _of_indicator(item: Item, pulse: dict[str, Any]) -> Found:
     return Row(item.line, said["indicator"], kind, fields_of(fields))
 
 
-def _name(item: Any) -> str:
-    """Of an object its name or id, of a text itself."""
-    return str(item.get("id") or item.get("display_name") or "") if isinstance(item, dict) else str(item)
+def _names(value: Any) -> list[str]:
+    """Of the objects in a list their ids or names, of the texts themselves."""
+    given = value if isinstance(value, list) else []
+    named = [item.get("id") or item.get("display_name") if isinstance(item, dict) else item for item in given]
+    return [name for name in named if isinstance(name, str)]

@@ -215,7 +215,7 @@ def _said(item: Mapping[str, Any], context: Context, kinds: set[str]) -> dict[st
         "confidence": confidence / 100 if isinstance(confidence, int | float) and 0 < confidence <= 100 else None,
         "timestamp": item.get("valid_from") or item.get("created"),
         "expiresAt": item.get("valid_until"),
-        "tlp": strictest([context.marking(item), *(tlp(label) for label in labels)]),
+        "tlp": strictest([context.marking(item), *(tlp(label) for label in labels if label[:3].lower() == "tlp")]),
         "tags": [*own_tags, *about.tags, *(kinds - _MALICIOUS_TYPES)],
         "malwareFamily": about.family,
         "mitreIds": about.techniques,

@@ -102,7 +102,8 @@ class Context:
     def marking(self, item: Mapping[str, Any]) -> str | None:
         """The TLP label of an object: the strictest of its own and those of its parts."""
         granular = item.get("granular_markings")
-        parts = [part.get("marking_ref") for part in granular if isinstance(part, dict)] if granular else []
+        given = granular if isinstance(granular, list) else []
+        parts = [part.get("marking_ref") for part in given if isinstance(part, dict)]
         refs = [*texts_of(item.get("object_marking_refs")), *(ref for ref in parts if isinstance(ref, str))]
         return strictest(self._markings.get(ref.partition("--")[2]) for ref in refs)
 
