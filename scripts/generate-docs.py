@@ -39,9 +39,11 @@ _NEEDS: Final = {
     Access.OPEN: "nothing",
     Access.READ: "`read`; nothing with `TC_PUBLIC_READ`",
     Access.READ_PRIVATE: "`read`",
+    Access.BARE: "`feeds` or `read`",
     Access.FEEDS: "`feeds` or `read`; nothing with `TC_PUBLIC_READ`",
     Access.REPORT: "`write`; nothing with `ALLOW_ANONYMOUS_UPLOAD`",
     Access.WRITE: "`write`",
+    Access.EXCHANGE: "`write`",
     Access.AUDIT: "`audit`",
     Access.ADMIN: "`admin`",
 }

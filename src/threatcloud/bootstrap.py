@@ -41,6 +41,7 @@ from threatcloud.services.charts import Charts
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.correlating_apart import CorrelatorProcess
 from threatcloud.services.delivering import Delivering
+from threatcloud.services.deltas import Deltas
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
@@ -48,6 +49,7 @@ from threatcloud.services.imports import Importing
 from threatcloud.services.loading import LateScreener, make_screener
 from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
+from threatcloud.services.misp_search import MispSearch
 from threatcloud.services.pacing import Pace
 from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
 from threatcloud.services.readiness import Readiness
@@ -60,6 +62,7 @@ from threatcloud.services.screening import Screener
 from threatcloud.services.secrets import Secret, load_secret
 from threatcloud.services.sources import Sources
 from threatcloud.services.stream import Hub
+from threatcloud.services.taxii import Taxii
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.webhooks import WebhookDesk
 from threatcloud.services.withdrawal import Withdrawing
@@ -232,6 +235,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     pace = Pace()
     apart = CorrelatorProcess(settings, store) if isinstance(store, WritingStore) else None
     correlator = Correlator(store, screener, pace, apart)
+    reporting = Reporting(store, names, screener, audit, clock, pace)
     keeping = Keeping(settings.retention_days, settings.purge_grace_days)
     withdrawing = Withdrawing(store, names, screener, desk, audit, keeping)
     retention = Retention(store, names, keeping, holding, clock)
@@ -255,7 +259,9 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         keys=desk,
         screener=screener,
         allowlist=allowlist,
-        reporting=Reporting(store, names, screener, audit, clock, pace),
+        reporting=reporting,
+        taxii=Taxii(store, names, reporting),
+        misp=MispSearch(store, names),
         trapping=Trapping(store, names, screener, secret, correlator.match, clock),
         lookup=Lookup(store, names, clock),
         analytics=Analytics(store, clock),
@@ -263,6 +269,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         publisher=publisher,
         renderer=renderer,
         bouncing=Bouncing(store, publisher, renderer, clock),
+        deltas=Deltas(store, publisher, renderer),
         feeds=IndicatorFeed(store, names, clock),
         hub=Hub(store, names, ring),
         holding=holding,

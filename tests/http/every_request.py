@@ -17,8 +17,10 @@ from tests.http.test_agent_uploads import event, summary
 from tests.http.test_campaigns import found, made, report
 from tests.http.test_trap_intel import visit
 from threatcloud.domain.cursor import make_cursor
+from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES, Severity
 from threatcloud.domain.times import DAY_MS, iso
+from threatcloud.formats.stix import indicator_id
 from threatcloud.http.endpoint import Endpoint
 
 PAST: Final = "2020-01-01T00:00:00Z"
@@ -29,6 +31,8 @@ URL: Final = f"http://{HOST}/a"
 LONER: Final = "91.241.7.1"
 ALLOWED: Final = "91.241.1.0/28"
 MIN_HELD: Final = 1_100
+INBOX: Final = "/taxii2/api/collections/reports/objects/"
+_SENT: Final = {"objects": [{"type": "indicator", "id": "indicator--1", "pattern": "[ipv4-addr:value = '91.241.8.1']"}]}
 
 
 class Request(NamedTuple):
@@ -63,6 +67,7 @@ class Stock(NamedTuple):
     withdrawn_key: str
     webhook: str
     list_url: str
+    status: str
 
 
 def route_of(endpoint: Endpoint) -> str:
@@ -88,7 +93,9 @@ def stock(server: LiveServer, api: Api, list_url: str) -> Stock:
     ok(api.get("/api/feeds/agent-update", params={"agentId": "agent-1"}))
     other = made(api, iocs=[LONER], tags=["apt"])["id"]
     webhook = ok(api.post("/api/webhooks", json={"url": "https://hooks.invalid/"}), 201)["webhook"]["id"]
-    return Stock(found(api, HOST), other, version, keys[0]["info"]["id"], keys[1]["info"]["id"], webhook, list_url)
+    status = api.post(INBOX, json=_SENT).json()["id"]
+    kept, withdrawn = (key["info"]["id"] for key in keys[:2])
+    return Stock(found(api, HOST), other, version, kept, withdrawn, webhook, list_url, status)
 
 
 def _rule(name: str, title: str = "a rule") -> dict[str, Any]:
@@ -105,6 +112,8 @@ def reads(endpoint: Endpoint, stocked: Stock) -> Iterator[Request]:
         path = "/api/agents/agent-1"
     if route.startswith("GET /api/webhooks/"):
         path = f"/api/webhooks/{stocked.webhook}/deliveries"
+    if route.startswith("GET /taxii2/"):
+        path = path.replace(encoded(stocked.campaign), stocked.status if "status" in route else "all")
     if route.startswith("GET /api/rules/"):
         path = "/api/rules/ATR-1"
     fields = msgspec.structs.fields(endpoint.query)
@@ -128,7 +137,15 @@ def _with(always: tuple[tuple[str, str], ...], *said: tuple[str, str]) -> tuple[
 
 
 def _segments(stocked: Stock) -> dict[str, str]:
-    return {"value": ADDRESS, "prefix": "abcd", "id": stocked.campaign, "name": "ip-blocklist.txt"}
+    return {
+        "value": ADDRESS,
+        "prefix": "abcd",
+        "id": stocked.campaign,
+        "name": "ip-blocklist.txt",
+        "versions": f"{stocked.version}..{stocked.version}",
+        "file": "manifest.json",
+        "object": indicator_id(IndicatorType.IP, LONER),
+    }
 
 
 _PAGES: Final = {"page": ["1", "3"], "limit": ["1", "100"]}
@@ -142,13 +159,15 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "tag": ["worm"],
     "mitreId": ["T1110"],
     "country": ["NL"],
+    "minConfidence": ["0.5"],
+    "maxAgeDays": ["30"],
     "value": [ADDRESS],
     "agentId": ["agent-1"],
     "hostname": ["web-1"],
     "agentVersion": ["1.0"],
     "periodDays": ["1", "90"],
     "minChange": ["0"],
-    "format": ["plain", "csv"],
+    "format": ["plain", "csv", "stix"],
     "top": ["5"],
     "ipAddress": [ADDRESS],
     "maxAgeInDays": ["30"],
@@ -173,6 +192,12 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "scenarios_not_containing": ["brute"],
     "columns": ["value=1"],
     "confidence": ["0.5"],
+    "added_after": [PAST],
+    "next": [make_cursor(0, 0)],
+    "match[id]": [indicator_id(IndicatorType.IP, LONER)],
+    "match[type]": ["indicator"],
+    "match[version]": ["last"],
+    "match[spec_version]": ["2.1"],
 }
 _IMPORTED: Final = ["plain", "delimited", "plain"]
 #: How many numbers the cursor of a route has, where it is not two.
@@ -195,7 +220,7 @@ def values_of(route: str, field: msgspec.structs.FieldInfo, stocked: Stock) -> l
         return [make_cursor(*[1 << 40] * _CURSORS.get(route, 2))]
     if name == "campaign":
         return [stocked.campaign]
-    if name == "currentVersion" or (name == "since" and route.endswith(("blocklist", "feeds/{name}"))):
+    if name == "currentVersion" or (name == "since" and route.endswith(("blocklist", "feeds/{name}", "feeds/all"))):
         return [stocked.version]
     return _IMPORTED if route == _IMPORT and name == "format" else _TEXTS[name]
 
@@ -249,6 +274,9 @@ def writes(stocked: Stock) -> Iterator[Request]:
     yield _write("POST /api/iocs/lookup", "/api/iocs/lookup", {"values": [ADDRESS, HOST, "203.0.113.9"]})
     yield from _imports()
     yield _write("POST /api/rules", "/api/rules", {"rules": [_rule("ATR-1"), _rule("ATR-2"), _rule("own-1", "new")]})
+    yield _write("POST /taxii2/api/collections/{id}/objects/", INBOX, _SENT)
+    for wanted in ({}, {"value": LONER}, {"type": ["sha256", "ip-dst"], "last": "5d"}):
+        yield _write("POST /attributes/restSearch", "/attributes/restSearch", wanted)
     yield _write("DELETE /api/rules/{id}", "/api/rules/ATR-1")
     yield _write("POST /api/allowlist", "/api/allowlist", {"value": "91.241.4.1", "note": "ours"})
     yield _write("DELETE /api/allowlist/{value}", f"/api/allowlist/{encoded(ALLOWED)}")

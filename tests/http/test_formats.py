@@ -62,10 +62,13 @@ def test_no_format_goes_beside_an_extension(api: Api) -> None:
     assert bad_fields(api.get("/api/feeds/ip-blocklist.csv?format=json")) == ["format"]
 
 
-def test_a_delta_is_plain(api: Api) -> None:
-    version = api.get("/api/feeds/ip-blocklist").headers["x-feed-version"]
+def test_a_format_that_has_no_deltas_says_so(api: Api) -> None:
+    version = api.get("/api/feeds/hash-blocklist").headers["x-feed-version"]
 
-    assert bad_fields(api.get(f"/api/feeds/ip-blocklist.csv?since={version}")) == ["since"]
+    answer = api.get(f"/api/feeds/hash-blocklist.yar?since={version}")
+
+    assert bad_fields(answer) == ["since"]
+    assert "yara has no deltas; load the whole list" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(("kind", "value"), [("url", URL), ("hash", DIGEST)])

@@ -19,6 +19,9 @@ def test_what_writes_is_answered_by_the_process_that_writes(endpoint: Endpoint) 
     elif endpoint.method == "GET":
         at_home = (
             "/api/feeds",
+            "/taxii2/",
+            "/servers/",
+            "/users/",
             "/api/agents",
             "/api/keys",
             "/api/allowlist",

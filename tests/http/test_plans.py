@@ -122,6 +122,7 @@ REQUESTS: Final = (
     Allowed("SEARCH network", r"packed >= \? AND packed <= \?", "the networks in one network"),
     Allowed("SCAN indicator", r"value LIKE '%:%' AND instr", "the hosts of a wide IPv6 network: one pass"),
     Allowed("SEARCH indicator", r"WHERE id >= \? AND id <= \?$", "a 65,536th of the indicators"),
+    Allowed("SEARCH indicator", r"WHERE id >= \? AND id <= \? AND listed = 1$", "those with the same first 48 bits"),
     # Pages of other things.
     Allowed(
         "USE TEMP",

@@ -243,11 +243,13 @@ EXCUSES: Final = (
     Excuse("ip_blocklist", "aggregate", _BARE),
     *(
         Excuse(operation, word, why)
-        for operation in ("domain_blocklist", "url_blocklist", "hash_blocklist", "blocklist_file")
+        for operation in ("domain_blocklist", "url_blocklist", "hash_blocklist", "all_types", "blocklist_file")
         for word, why in (("gone", _OLD), ("since", _ALONE), ("minReputation", _ONE_NAME))
     ),
     Excuse("blocklist_file", "aggregate", _BARE),
     Excuse("blacklist", "exceptCountries", "does not go with onlyCountries"),
+    Excuse("delta_file", "gone", _OLD),
+    Excuse("delta_file", "since", "the later version comes second"),
 )
 _EXCUSED: Final = {(excuse.operation, excuse.word) for excuse in EXCUSES}
 

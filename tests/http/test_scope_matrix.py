@@ -31,11 +31,12 @@ MODES: Final = {
 
 
 class Needs(NamedTuple):
-    """One of these scopes, or nothing in a mode; ``basic`` where the key may also come as a password."""
+    """One of these scopes, or nothing in a mode; ``basic`` where the key may come as a password, ``bare`` alone."""
 
     scopes: frozenset[str]
     nothing_in: str | None = None
     basic: bool = False
+    bare: bool = False
 
 
 class Rule(Enum):
@@ -47,6 +48,8 @@ class Rule(Enum):
     FEEDS = Needs(frozenset({"feeds", "read"}), nothing_in=PUBLIC_READ, basic=True)
     REPORT = Needs(frozenset({"write"}), nothing_in=ANONYMOUS_UPLOAD)
     WRITE = Needs(frozenset({"write"}))
+    EXCHANGE = Needs(frozenset({"write"}), basic=True)
+    BARE = Needs(frozenset({"feeds", "read"}), bare=True)
     AUDIT = Needs(frozenset({"audit"}))
     ADMIN = Needs(frozenset({"admin"}))
 
@@ -76,9 +79,26 @@ CONTRACT: Final = {
     "GET /api/feeds/domain-blocklist": Rule.FEEDS,
     "GET /api/feeds/url-blocklist": Rule.FEEDS,
     "GET /api/feeds/hash-blocklist": Rule.FEEDS,
+    "GET /api/feeds/all": Rule.FEEDS,
+    "GET /api/feeds/attack-layer": Rule.FEEDS,
+    "GET /api/feeds/misp/*": Rule.FEEDS,
     "GET /api/feeds/*": Rule.FEEDS,
+    "GET /api/feeds/*/deltas/*": Rule.FEEDS,
     "GET /api/feeds/iocs": Rule.FEEDS,
     "GET /api/feeds/agent-update": Rule.FEEDS,
+    "GET /taxii2/": Rule.FEEDS,
+    "GET /taxii2/api/": Rule.FEEDS,
+    "GET /taxii2/api/collections/": Rule.FEEDS,
+    "GET /taxii2/api/collections/*/": Rule.FEEDS,
+    "GET /taxii2/api/collections/*/objects/": Rule.FEEDS,
+    "POST /taxii2/api/collections/*/objects/": Rule.EXCHANGE,
+    "GET /taxii2/api/collections/*/manifest/": Rule.FEEDS,
+    "GET /taxii2/api/collections/*/objects/*/": Rule.FEEDS,
+    "GET /taxii2/api/collections/*/objects/*/versions/": Rule.FEEDS,
+    "GET /taxii2/api/status/*/": Rule.EXCHANGE,
+    "POST /attributes/restSearch": Rule.BARE,
+    "GET /servers/getVersion": Rule.BARE,
+    "GET /users/view/me": Rule.BARE,
     "GET /api/agents": Rule.READ_NEVER_PUBLIC,
     "GET /api/agents/*": Rule.READ_NEVER_PUBLIC,
     "GET /api/rules": Rule.READ,
@@ -140,6 +160,7 @@ class Credential(NamedTuple):
     authorization: bytes | None
     scopes: frozenset[str] | None = None
     is_basic: bool = False
+    is_bare: bool = False
 
 
 SCOPES: Final = ("read", "write", "audit", "admin", "feeds")
@@ -156,12 +177,13 @@ def _credentials() -> Iterator[Credential]:
     yield Credential("unknown key", f"Bearer {UNKNOWN_KEY}".encode())
     yield Credential("unknown key by Basic", _basic(UNKNOWN_KEY))
     some_key = KEYS["read"].encode()
-    for malformed in (b"", b"Bearer", b"Bearer \xff", some_key, b"Token " + some_key, b"Basic " + some_key, b"Basic !"):
+    for malformed in (b"", b"Bearer", b"Bearer \xff", b"Token " + some_key, b"Basic " + some_key, b"Basic !"):
         yield Credential(f"malformed {malformed!r}", malformed)
     for words, key in KEYS.items():
         scopes = frozenset(words.split("+"))
         yield Credential(f"key with {words}", f"Bearer {key}".encode(), scopes)
         yield Credential(f"key with {words} by Basic", _basic(key), scopes, is_basic=True)
+        yield Credential(f"key with {words} alone", key.encode(), scopes, is_bare=True)
 
 
 CREDENTIALS: Final = tuple(_credentials())
@@ -174,7 +196,8 @@ def expected(rule: Rule, credential: Credential, mode: tuple[str, ...]) -> str:
         return "served"
     if credential.authorization is None:
         return "served" if needs.nothing_in in mode else "401"
-    if credential.scopes is None or (credential.is_basic and not needs.basic):
+    is_refused = (credential.is_basic and not needs.basic) or (credential.is_bare and not needs.bare)
+    if credential.scopes is None or is_refused:
         return "401"  # what is sent must be a key, also where none is needed
     return "served" if needs.nothing_in in mode or needs.scopes & credential.scopes else "403"
 

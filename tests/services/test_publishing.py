@@ -14,7 +14,9 @@ from threatcloud.domain.errors import Gone
 from threatcloud.domain.feed import FeedList
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import DAY_MS, HOUR_MS, iso
+from threatcloud.formats.feeds import PLAIN
 from threatcloud.services.access import LOCAL_OPERATOR
+from threatcloud.services.deltas import Between, Deltas
 from threatcloud.services.publishing import (
     CODINGS,
     IDENTITY,
@@ -23,6 +25,7 @@ from threatcloud.services.publishing import (
     Published,
     RefreshLoop,
 )
+from threatcloud.services.rendering import Renderer
 
 IPS = FeedList(IndicatorType.IP)
 DOMAINS = FeedList(IndicatorType.DOMAIN)
@@ -70,13 +73,12 @@ def test_who_asks_before_the_start_waits_for_it_and_gets_what_was_published(publ
     published.clock.now += HOUR_MS
     published.reopen()
 
-    async def ask() -> tuple[Published, Published, tuple[str, Published]]:
+    async def ask() -> tuple[Published, Published, Between]:
         publisher = published.publisher
-        return await asyncio.gather(
-            publisher.get(IPS), publisher.get(DOMAINS), publisher.delta(IndicatorType.DOMAIN, version)
-        )
+        delta = deltas_of(published).get([IndicatorType.DOMAIN], PLAIN, version)
+        return await asyncio.gather(publisher.get(IPS), publisher.get(DOMAINS), delta)
 
-    ips, domains, (_, delta) = published.run(ask())
+    ips, domains, (_, _, delta) = published.run(ask())
     assert ips == before[0]
     assert domains != before[1]
     assert values(domains) == ["bad-login.xyz"]
@@ -304,8 +306,12 @@ def test_the_first_start_has_a_release_too(system: System) -> None:
     assert system.publisher.release != before
 
 
+def deltas_of(system: System) -> Deltas:
+    return Deltas(system.store, system.publisher, Renderer(system.store, system.publisher, system.clock))
+
+
 def delta(system: System, since: str, kind: IndicatorType = IndicatorType.IP) -> list[str]:
-    version, found = system.run(system.publisher.delta(kind, since))
+    _, version, found = system.run(deltas_of(system).get([kind], PLAIN, since))
     assert version == version_of(system)
     lines = found.bodies[IDENTITY].decode().splitlines()
     assert lines[1:3] == [f"# From: {since}", f"# To: {version}"]
@@ -328,7 +334,7 @@ def test_a_delta_is_what_came_and_left_since_a_version(published: System) -> Non
 @pytest.mark.parametrize("since", ["v20200101.000001", "v20260307.000999", "nonsense", ""])
 def test_there_is_no_delta_since_a_version_nobody_had(published: System, since: str) -> None:
     with pytest.raises(Gone, match="there is no delta since"):
-        published.run(published.publisher.delta(IndicatorType.IP, since))
+        published.run(deltas_of(published).get([IndicatorType.IP], PLAIN, since))
 
 
 # The loop ------------------------------------------------------------------------------------------------------------

@@ -65,6 +65,12 @@ class TooLarge(DomainError):
     code = "too_large"
 
 
+class NotAcceptable(DomainError):
+    """None of the forms that the client takes."""
+
+    code = "not_acceptable"
+
+
 class WrongMediaType(DomainError):
     """The body is not of the type the route takes."""
 

@@ -12,13 +12,26 @@ _VERSION: Final = re.compile(r"v(\d{8})(?:\.(\d{6}))?\Z")
 MAX_COUNT: Final = 999_999
 
 
+class Least(NamedTuple):
+    """What a value of a list must have: this confidence (0 to 1) or more, this country, a sight since then."""
+
+    confidence: float | None = None
+    country: str | None = None
+    seen_since: int | None = None
+
+
+EVERYTHING: Final = Least()
+
+
 class FeedList(NamedTuple):
-    """A list by what it selects: shared values of a type up to a reputation, of one category, hosts only."""
+    """A list by what it selects: shared values of a type up to a reputation, of one category, hosts only, and those
+    alone that have the ``least``."""
 
     type: IndicatorType
     max_reputation: int = BLOCK_REPUTATION
     category: str | None = None
     hosts_only: bool = False
+    least: Least = EVERYTHING
 
     @property
     def is_default(self) -> bool:
@@ -81,18 +94,18 @@ PLAIN_HEADER_LINES: Final = 3
 
 def plain_header(kind: IndicatorType, generated_at: int, entries: int) -> bytes:
     """The ``PLAIN_HEADER_LINES`` comment lines a plain list begins with."""
-    return _plain(kind, f"# Generated: {iso(generated_at)}", f"# Total: {entries} {WORDING[kind].unit}")
+    title, unit = WORDING[kind]
+    return _plain(title, f"# Generated: {iso(generated_at)}", f"# Total: {entries} {unit}")
 
 
-def plain_delta(kind: IndicatorType, versions: tuple[str, str], added: list[str], removed: list[str]) -> bytes:
-    """What changed in a plain list: ``+`` and ``-`` lines after comment lines that name both versions."""
-    changes = (*(f"+{value}" for value in added), *(f"-{value}" for value in removed))
-    return _plain(kind, f"# From: {versions[0]}", f"# To: {versions[1]}", *changes)
+def plain_delta_head(title: str, versions: tuple[str, str]) -> bytes:
+    """The comment lines that what changed in a list begins with: its title, and both versions."""
+    return _plain(title, f"# From: {versions[0]}", f"# To: {versions[1]}")
 
 
-def _plain(kind: IndicatorType, *lines: str) -> bytes:
+def _plain(title: str, *lines: str) -> bytes:
     """The title line of a list and what follows it."""
-    return "".join(f"{line}\n" for line in (f"# Threat Cloud {WORDING[kind].title} Blocklist", *lines)).encode()
+    return "".join(f"{line}\n" for line in (f"# Threat Cloud {title} Blocklist", *lines)).encode()
 
 
 def is_version(text: str) -> bool:

@@ -4,9 +4,9 @@ Ids follow from the value, so a value is the same attribute in every version of 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
@@ -15,6 +15,7 @@ from threatcloud.domain.feed import WORDING, FullEntry
 from threatcloud.domain.indicator import IndicatorType, indicator_key
 from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.domain.times import SECOND_MS, iso, parse_time
+from threatcloud.formats.uuids import uuid_of
 
 _TAG_COLOURS: Final = {"tlp": "#ffc000", "threat-cloud": "#0088cc"}
 _HIGH: Final = "1"
@@ -26,7 +27,7 @@ _ORGANISATION_ONLY: Final = "0"
 
 def named_uuid(*names: str) -> str:
     """The id that follows from names."""
-    return str(UUID(bytes=hashlib.sha256("\0".join(names).encode()).digest()[:16], version=5))
+    return uuid_of(hashlib.sha256("\0".join(names).encode()).digest(), 5)
 
 
 ORGANISATION: Final = {"name": "Threat Cloud", "uuid": named_uuid("organisation", "Threat Cloud")}
@@ -63,10 +64,10 @@ def event_uuid(name: str) -> str:
 
 def attribute_uuid(kind: IndicatorType, value: str) -> str:
     """The id of the attribute of a canonical value."""
-    return str(UUID(bytes=indicator_key(kind, value)[:16], version=5))
+    return uuid_of(indicator_key(kind, value), 5)
 
 
-def attribute(kind: IndicatorType, entry: FullEntry) -> Attribute:
+def attribute(kind: IndicatorType, entry: FullEntry, *, deleted: bool = False) -> Attribute:
     """The attribute of an entry of a list of addresses, names, URLs or hashes."""
     type_, category = type_of(kind, entry.value)
     confidence = f"reputation {entry.reputation} of 100, confidence {entry.confidence} %"
@@ -81,7 +82,8 @@ def attribute(kind: IndicatorType, entry: FullEntry) -> Attribute:
         confidence,
         entry.first_seen,
         max(entry.first_seen, entry.last_seen),
-        tuple(_tags(entry)),
+        _tags(entry.category, entry.tlp, entry.techniques),
+        deleted,
     )
 
 
@@ -92,18 +94,18 @@ def type_of(kind: IndicatorType, value: str) -> tuple[str, str]:
     return {IndicatorType.IP: "ip-dst"}.get(kind, kind.value), "Network activity"
 
 
+@lru_cache(maxsize=4_096)  # what came in together has one time
 def seconds_of(time: str) -> int:
     """A time as ``iso`` writes it, in seconds."""
     return parse_time(time) // SECOND_MS
 
 
-def _tags(entry: FullEntry) -> Iterator[Tag]:
-    if entry.category:
-        yield Tag(f'threat-cloud:category="{entry.category}"', _TAG_COLOURS["threat-cloud"])
-    if entry.tlp:
-        yield Tag(f"tlp:{entry.tlp}", _TAG_COLOURS["tlp"])
-    for id_ in filter(None, map(normalise_technique_id, entry.techniques)):
-        yield Tag(f'threat-cloud:attack="{id_}"', _TAG_COLOURS["threat-cloud"])
+@lru_cache(maxsize=1_000)  # most have the same few
+def _tags(category: str | None, tlp: str | None, techniques: tuple[str, ...]) -> tuple[Tag, ...]:
+    names = [f'threat-cloud:category="{category}"'] if category else []
+    names += [f'threat-cloud:attack="{id_}"' for id_ in map(normalise_technique_id, techniques) if id_]
+    own = [Tag(name, _TAG_COLOURS["threat-cloud"]) for name in names]
+    return (*own, Tag(f"tlp:{tlp}", _TAG_COLOURS["tlp"])) if tlp else tuple(own)
 
 
 def event(name: str, kinds: Sequence[IndicatorType], generated_at: int, attributes: Sequence[Attribute]) -> bytes:

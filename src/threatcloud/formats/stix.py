@@ -6,15 +6,20 @@ of a random UUID (version 4), as section 2.9 of the specification asks of indica
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
+from threatcloud.domain.campaign import Campaign
 from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.feed import FullEntry
 from threatcloud.domain.indicator import IndicatorType, indicator_key
+from threatcloud.domain.state import IndicatorState
 from threatcloud.domain.technique import normalise_technique_id
+from threatcloud.domain.times import iso
+from threatcloud.formats.entries import full_entry
+from threatcloud.formats.uuids import uuid_of
 
 #: Long before anything that is said.
 _BEGINNING: Final = "2026-01-01T00:00:00.000Z"
@@ -38,7 +43,7 @@ _KINDS: Final = {
 
 def deterministic_id(kind: str, digest: bytes) -> str:
     """The id of an object of a type that follows from a digest of at least 16 bytes."""
-    return f"{kind}--{UUID(bytes=digest[:16], version=4)}"
+    return f"{kind}--{uuid_of(digest, 4)}"
 
 
 def named_id(kind: str, *names: str) -> str:
@@ -135,7 +140,6 @@ def indicator_object(kind: IndicatorType, entry: FullEntry) -> IndicatorObject:
     """The indicator of an entry of a list of addresses, names, URLs or hashes."""
     value, reputation, category, first_seen, last_seen, confidence, updated_at, expires_at, tlp, techniques = entry
     expires = expires_at if expires_at and expires_at > first_seen else None
-    known = [id_ for id_ in map(normalise_technique_id, techniques) if id_]
     return IndicatorObject(
         "indicator",
         "2.1",
@@ -154,9 +158,55 @@ def indicator_object(kind: IndicatorType, entry: FullEntry) -> IndicatorObject:
         expires,
         (category,) if category else (),
         _PHASES_OF.get(category or "", ()),
-        tuple(Reference("mitre-attack", id_) for id_ in known),
+        _references(techniques),
         _MARKS.get(tlp or "", ()),
     )
+
+
+def indicator_of(state: IndicatorState) -> IndicatorObject:
+    """The indicator of a stored state of a type there is a list of."""
+    return indicator_object(state.indicator.type, full_entry(state))
+
+
+class CampaignObject(msgspec.Struct, omit_defaults=True):
+    """Indicators that belong together."""
+
+    type: str
+    spec_version: str
+    id: str
+    created_by_ref: str
+    created: str
+    modified: str
+    name: str
+    description: str
+    first_seen: str
+    last_seen: str
+    labels: tuple[str, ...] = ()
+    external_references: tuple[Reference, ...] = ()
+
+
+def campaign_object(campaign: Campaign) -> CampaignObject:
+    """The campaign, with the techniques of its members."""
+    return CampaignObject(
+        "campaign",
+        "2.1",
+        named_id("campaign", campaign.id),
+        IDENTITY_ID,
+        iso(campaign.created_at),
+        iso(campaign.updated_at),
+        campaign.name,
+        campaign.description or f"{campaign.iocs} indicators that belong together",
+        iso(campaign.first_seen),
+        iso(campaign.last_activity),
+        campaign.tags,
+        _references(campaign.mitre_ids),
+    )
+
+
+@lru_cache(maxsize=1_000)  # most have the same few
+def _references(techniques: tuple[str, ...]) -> tuple[Reference, ...]:
+    known = map(normalise_technique_id, techniques)
+    return tuple(Reference("mitre-attack", id_) for id_ in known if id_)
 
 
 def revoked_object(kind: IndicatorType, value: str, at: str) -> IndicatorObject:

@@ -16,12 +16,16 @@ _SCOPES: Final = {
     Access.READ: Scope.READ,
     Access.READ_PRIVATE: Scope.READ,
     Access.FEEDS: Scope.FEEDS,
+    Access.BARE: Scope.FEEDS,
     Access.REPORT: Scope.WRITE,
     Access.WRITE: Scope.WRITE,
+    Access.EXCHANGE: Scope.WRITE,
     Access.AUDIT: Scope.AUDIT,
     Access.ADMIN: Scope.ADMIN,
 }
 _MAX_RECENT: Final = 1_000
+#: What clients ask for that know user and password only.
+_WITH_PASSWORD: Final = frozenset({Access.FEEDS, Access.EXCHANGE})
 _PUBLIC: Final = frozenset({Access.READ, Access.FEEDS})
 
 
@@ -113,10 +117,10 @@ class Gate:
         value = value.strip()
         if scheme.lower() == "bearer":
             return self._ring.find(value, now)
-        if scheme.lower() == "basic" and access is Access.FEEDS:
+        if scheme.lower() == "basic" and access in _WITH_PASSWORD:
             try:
                 _, _, password = b64decode(value, validate=True).decode("utf-8").partition(":")
             except (Error, ValueError):
                 return None
             return self._ring.find(password, now)
-        return None
+        return self._ring.find(scheme, now) if access is Access.BARE and not value else None

@@ -19,11 +19,13 @@ from threatcloud.services.auditing import Auditing
 from threatcloud.services.bouncing import Bouncing
 from threatcloud.services.campaigns import Campaigns
 from threatcloud.services.charts import Charts
+from threatcloud.services.deltas import Deltas
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
 from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.lookup import Lookup
+from threatcloud.services.misp_search import MispSearch
 from threatcloud.services.publishing import Publisher
 from threatcloud.services.readiness import Readiness
 from threatcloud.services.rendering import Renderer
@@ -33,6 +35,7 @@ from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener
 from threatcloud.services.sources import Sources
 from threatcloud.services.stream import Hub
+from threatcloud.services.taxii import Taxii
 from threatcloud.services.trapping import Trapping
 from threatcloud.services.webhooks import WebhookDesk
 from threatcloud.services.withdrawal import Withdrawing
@@ -52,12 +55,15 @@ class Services:
     allowlist: AllowDesk
     reporting: Reporting
     trapping: Trapping
+    taxii: Taxii
+    misp: MispSearch
     lookup: Lookup
     analytics: Analytics
     charts: Charts
     publisher: Publisher
     renderer: Renderer
     bouncing: Bouncing
+    deltas: Deltas
     feeds: IndicatorFeed
     hub: Hub
     holding: Holding

@@ -31,8 +31,10 @@ class Access(StrEnum):
     READ = "read"
     READ_PRIVATE = "read, never public"
     FEEDS = "feeds"
+    BARE = "feeds, never public, the key alone in the header too"
     REPORT = "write, or nothing where anonymous upload is allowed"
     WRITE = "write"
+    EXCHANGE = "write, the key as a password too"
     AUDIT = "audit"
     ADMIN = "admin"
     LOCAL = "the local socket only"
@@ -154,7 +156,7 @@ class Endpoint:
     @property
     def segments(self) -> tuple[str, ...]:
         """The path in segments."""
-        return tuple(self.path.strip("/").split("/"))
+        return tuple(self.path.removeprefix("/").split("/"))
 
 
 class QueryReader:

@@ -124,7 +124,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], components: dict[str
 def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
     if endpoint.access is Access.OPEN:
         return [{}]
-    basic: list[dict[str, list[str]]] = [{"basic": []}] if endpoint.access is Access.FEEDS else []
+    basic: list[dict[str, list[str]]] = [{"basic": []}] if endpoint.access in {Access.FEEDS, Access.EXCHANGE} else []
     optional: list[dict[str, list[str]]] = [{}] if endpoint.access in {Access.READ, Access.FEEDS, Access.REPORT} else []
     own: list[dict[str, list[str]]] = [{endpoint.dialect.name: []}] if endpoint.dialect else []
     return [{"bearer": []}, *basic, *own, *optional]
@@ -201,7 +201,8 @@ def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _type_of(media: str) -> str:
-    return "object" if media.startswith(JSON) else "string"
+    name = media.partition(";")[0]
+    return "object" if name == JSON or name.endswith(("+json", "/yaml")) else "string"
 
 
 def _any_of(shapes: Iterable[Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from threatcloud.http.compression import IDENTITY, MIN_BYTES, choose_coding
 from threatcloud.http.endpoint import Call
 from threatcloud.services.publishing import CODINGS, Published
 
-_VARY: Final = "Accept-Encoding, Authorization"
+_VARY: Final = "Accept, Accept-Encoding, Authorization"
 
 
 async def conditional(call: Call, published: Published, media: str, version: str) -> Answer:

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import structlog
 import zstandard
 
-from threatcloud.domain.errors import Busy, Gone
-from threatcloud.domain.feed import FeedList, is_version, next_version, plain_delta, plain_header
+from threatcloud.domain.errors import Busy
+from threatcloud.domain.feed import FeedList, is_version, next_version, plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import SECOND_MS
 from threatcloud.services.shelf import Shelf
@@ -149,21 +149,6 @@ class Publisher:
                     published.bodies[coding] = known
         return known
 
-    async def delta(self, kind: IndicatorType, since: str) -> tuple[str, Published]:
-        """The present version, and what the default list of a type gained and lost since an earlier one, as text.
-
-        Raises Gone for a version that is unknown or too old.
-        """
-        await self.start()
-        now, before = self._release, await self.known_release(since)
-        if now is None or before is None:
-            raise Gone(f"there is no delta since {since}; load the whole list, whose X-Feed-Version names a version")
-
-        async def render() -> Published:
-            return await self._store.scan(lambda db: _delta(db, kind, before, now))
-
-        return now.version, await self.shelf.get(("delta", kind, before.version, now.version), render)
-
     async def known_release(self, version: str) -> Release | None:
         """The release of a version; None when it is none, or too old."""
         return await self._store.read(lambda db: feeds.find_release(db, version)) if is_version(version) else None
@@ -250,7 +235,7 @@ class Publisher:
         now = self._clock()
 
         def read(db: Connection) -> Published:
-            body = feeds.render_list(db, wanted.type, wanted.max_reputation, wanted.category, wanted.hosts_only)
+            body = feeds.render_list(db, *wanted)
             if known is not None and known.fingerprint == body.fingerprint:
                 return known
             return _pack(wanted, body, now, known)
@@ -332,14 +317,6 @@ def _pack(wanted: FeedList, body: ListBody, now: int, before: Published | None) 
     generated_at = max(now, (before.modified_s + 1) * SECOND_MS) if before else now
     text = plain_header(wanted.type, generated_at, body.entries) + body.lines
     return publish(text, body.entries, body.fingerprint, generated_at)
-
-
-def _delta(db: Connection, kind: IndicatorType, before: Release, now: Release) -> Published:
-    changes = feeds.changes_between(db, before.seq, now.seq, netted=False)
-    added = [value for type_, value in changes.added if type_ == kind]
-    removed = [value for type_, value in changes.removed if type_ == kind]
-    text = plain_delta(kind, (before.version, now.version), added, removed)
-    return publish(text, len(added) + len(removed), now.version, now.at)
 
 
 def publish(text: bytes, entries: int, fingerprint: str, generated_at: int) -> Published:

@@ -89,7 +89,10 @@ class Renderer:
             for one, known, (lines, _) in zip(wanted, published, pieces, strict=True)
         )
         order = Order(format_.name, parts, top, aggregate, is_all)
-        lines = b"".join(lines for lines, _ in pieces)
+        return await self.carry_out(order, b"".join(lines for lines, _ in pieces), entries, at)
+
+    async def carry_out(self, order: Order, lines: bytes, entries: int, at: int) -> Published:
+        """What an order makes of lines, as published at a time; Busy when the process of a long one ended early."""
         if entries <= self._short_entries:
             return await asyncio.to_thread(lambda: _published(carry_out(order, lines), at))
         async with self._apart:

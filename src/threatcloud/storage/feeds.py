@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from threatcloud.domain.feed import Detail
+from threatcloud.domain.feed import EVERYTHING, Detail, Least
 from threatcloud.domain.holding import HELD_TYPES
-from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.indicator import IndicatorType, indicator_key
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import fading, feed_log
 from threatcloud.storage.driver import Connection, Transaction
@@ -130,6 +130,7 @@ def render_list(
     max_reputation: int,
     category: str | None,
     hosts_only: bool,
+    least: Least = EVERYTHING,
     *,
     detail: Detail = Detail.VALUE,
 ) -> ListBody:
@@ -140,7 +141,7 @@ def render_list(
     The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody. Read by the
     index they are in order as they come; to ask for the order costs a quarter more.
     """
-    source, params = _members(db, kind, max_reputation, category, hosts_only)
+    source, params = _members(db, kind, max_reputation, category, hosts_only, least)
     row = db.row(
         f"SELECT {db.joined_lines(_line(db, detail))}, count(*), sum(pk), {_SCATTERED} FROM {source}",
         params,
@@ -148,6 +149,13 @@ def render_list(
     assert row is not None
     lines, entries, total, scattered = row
     return ListBody(lines + b"\n" if entries else b"", entries, f"{entries}-{total or 0}-{scattered or 0}")
+
+
+def entry_lines(db: Connection, kind: IndicatorType, values: Sequence[str], detail: Detail) -> bytes:
+    """Lines as ``render_list`` writes them, of those of the values that are stored; in no order."""
+    keys = [indicator_key(kind, value) for value in values]
+    rows = db.rows_in(f"SELECT {_line(db, detail)} FROM indicator WHERE id IN keys()", keys) if keys else []
+    return "".join(f"{line}\n" for (line,) in rows).encode()
 
 
 def _line(db: Connection, detail: Detail) -> str:
@@ -164,13 +172,17 @@ def _line(db: Connection, detail: Detail) -> str:
 
 
 def _members(
-    db: Connection, kind: IndicatorType, max_reputation: int, category: str | None, hosts_only: bool
+    db: Connection, kind: IndicatorType, max_reputation: int, category: str | None, hosts_only: bool, least: Least
 ) -> tuple[str, list[object]]:
     """What a list is to be read from, in its order, and the parameters of that."""
-    extra, more = "", []
-    if category is not None:
-        extra += " AND category = ?"
-        more.append(category)
+    asked = {
+        "category = ?": category,
+        "confidence >= ?": least.confidence,
+        "last_seen >= ?": least.seen_since,
+        "country = ?": least.country,
+    }
+    extra = "".join(f" AND {condition}" for condition, value in asked.items() if value is not None)
+    more = [value for value in asked.values() if value is not None]
     if hosts_only:
         extra += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
     shared = f"indicator INDEXED BY indicator_shared WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"

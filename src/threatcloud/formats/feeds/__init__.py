@@ -39,12 +39,13 @@ from threatcloud.formats.feeds.format import (
     LISTED_KINDS,
     Format,
     Rendering,
-    Snapshot,
     check,
     check_all,
+    check_delta,
     render,
     render_all,
 )
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 __all__ = [
     "FORMATS",
@@ -56,6 +57,7 @@ __all__ = [
     "Snapshot",
     "check",
     "check_all",
+    "check_delta",
     "find_format",
     "render",
     "render_all",

@@ -3,7 +3,9 @@
 from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Snapshot, lines
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, lines
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:
@@ -17,4 +19,5 @@ FORMAT: Final = Format(
     description="filter rules of AdGuard, AdGuard Home and uBlock Origin: the names and those below them",
     kinds=(IndicatorType.DOMAIN,),
     write=write,
+    delta=by_line(write),
 )

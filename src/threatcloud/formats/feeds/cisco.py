@@ -3,6 +3,7 @@
 from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.feeds.changes import by_line
 from threatcloud.formats.feeds.format import Format
 from threatcloud.formats.feeds.plain import write
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB
@@ -13,5 +14,6 @@ FORMAT: Final = Format(
     description="a feed for Security Intelligence of Cisco Secure Firewall, which takes names with those below them",
     kinds=(IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.URL),
     write=write,
+    delta=by_line(write),
     refusals=(NOT_OF_THE_WEB,),
 )

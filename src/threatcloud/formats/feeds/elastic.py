@@ -1,5 +1,6 @@
 """Documents for Elasticsearch in the Elastic Common Schema, one on each line: what indicator match rules look up."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +9,9 @@ from threatcloud.domain.address import is_network
 from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.feed import Detail, FeedEntry
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal, Snapshot
+from threatcloud.formats.feeds.changes import Change, Delta, Versions
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 _ECS: Final = {"version": "8.11.0"}
 
@@ -22,9 +25,28 @@ _EVENTS: Final = [
 
 def write(snapshot: Snapshot) -> bytes:
     """A document for each entry."""
+    return msgspec.json.Encoder().encode_lines(_documents(snapshot))
+
+
+def write_all(snapshots: Sequence[Snapshot]) -> bytes:
+    """One list after the other."""
+    return b"".join(map(write, snapshots))
+
+
+def write_delta(changes: Sequence[Change], _versions: Versions) -> bytes:
+    """Documents with the label ``change``: ``new``, or ``deleted`` with the value alone."""
+    found = [
+        {**document, "labels": {"change": word}}
+        for change in changes
+        for word, snapshot in (("new", change.added), ("deleted", change.removed))
+        for document in _documents(snapshot)
+    ]
+    return msgspec.json.Encoder().encode_lines(found)
+
+
+def _documents(snapshot: Snapshot) -> list[dict[str, Any]]:
     feed = {"name": f"Threat Cloud {snapshot.name}"}
-    documents = [_document(snapshot.kind, entry, feed) for entry in snapshot.entries]
-    return msgspec.json.Encoder().encode_lines(documents)
+    return [_document(snapshot.kind, entry, feed) for entry in snapshot.entries]
 
 
 def _document(kind: IndicatorType, entry: FeedEntry, feed: dict[str, str]) -> dict[str, Any]:
@@ -58,6 +80,8 @@ FORMAT: Final = Format(
     media="application/x-ndjson",
     kinds=LISTED_KINDS,
     write=write,
+    write_all=write_all,
+    delta=Delta(write_delta),
     detail=Detail.ENTRY,
     refusals=(Refusal("networks, which a field of the type ip cannot hold", is_network, (IndicatorType.IP,)),),
 )

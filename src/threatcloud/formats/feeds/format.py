@@ -17,43 +17,13 @@ from threatcloud.domain.canonical.ids import plain_hash
 from threatcloud.domain.canonical.ip import plain_ipv4
 from threatcloud.domain.canonical.name import plain_name
 from threatcloud.domain.errors import invalid
-from threatcloud.domain.feed import Detail, FeedEntry, FullEntry, plain_header
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType, InvalidIndicator, canonical
+from threatcloud.formats.feeds.changes import Change, Delta, Versions
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 TEXT: Final = "text/plain; charset=utf-8"
 MALFORMED: Final = "malformed"
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A published list: its values, worst first. ``entries`` or ``full`` say more of each, as a format asks for."""
-
-    kind: IndicatorType
-    generated_at: int
-    values: Sequence[str]
-    entries: Sequence[FeedEntry] = ()
-    full: Sequence[FullEntry] = ()
-
-    @property
-    def name(self) -> str:
-        """What the list is called: ``ip-blocklist``."""
-        return f"{self.kind}-blocklist"
-
-    def header(self, mark: str = "#") -> bytes:
-        """Comment lines with the title, the time and the count; ``mark`` is what a comment begins with."""
-        return plain_header(self.kind, self.generated_at, len(self.values)).replace(b"#", mark.encode())
-
-    def only(self, keep: Callable[[str], object]) -> "Snapshot":
-        """The list of the values to keep."""
-        values = [value for value in self.values if keep(value)]
-        if len(values) == len(self.values):
-            return self
-        entries = [entry for entry in self.entries if keep(entry.value)]
-        return replace(self, values=values, entries=entries, full=[entry for entry in self.full if keep(entry.value)])
-
-    def first(self, count: int) -> "Snapshot":
-        """The list of the worst."""
-        return replace(self, values=self.values[:count], entries=self.entries[:count], full=self.full[:count])
 
 
 class Refusal(NamedTuple):
@@ -69,8 +39,8 @@ class Format:
     """A format. ``write`` gives the text of a list of one of the ``kinds``.
 
     ``detail``: what it needs of each value. ``write_all`` gives the text of lists of several types in one, where it can
-    say them. ``refusals`` say what it leaves out, ``limits`` how many entries whoever reads it takes, by type, and
-    ``most_bytes`` how long a file may be that has a value on each line.
+    say them, ``delta`` what changed, where it can say that. ``refusals`` say what it leaves out, ``limits`` how many
+    entries whoever reads it takes, by type, and ``most_bytes`` how long a file may be that has a value on each line.
     """
 
     name: str
@@ -80,6 +50,7 @@ class Format:
     kinds: Collection[IndicatorType]
     write: Callable[[Snapshot], bytes]
     write_all: Callable[[Sequence[Snapshot]], bytes] | None = None
+    delta: Delta | None = None
     detail: Detail = Detail.VALUE
     refusals: tuple[Refusal, ...] = ()
     limits: Mapping[IndicatorType, int] = field(default_factory=dict)
@@ -134,10 +105,37 @@ def render_all(format_: Format, snapshots: Sequence[Snapshot]) -> Rendering:
     return Rendering(format_.write_all(shown), entries, sum(truncated for _, truncated in found), left_out)
 
 
+def check_delta(format_: Format) -> Delta:
+    """How a format writes changes; InvalidInput where it cannot."""
+    if format_.delta is None:
+        raise invalid("since", f"{format_.name} has no deltas; load the whole list")
+    return format_.delta
+
+
+def render_delta(format_: Format, changes: Sequence[Change], versions: Versions) -> Rendering:
+    """What lists gained and lost, in a format; InvalidInput when it cannot say that."""
+    delta = check_delta(format_)
+    left_out: dict[str, int] = {}
+    shown = [
+        Change(_said(format_, change.added, left_out), _said(format_, change.removed, left_out)) for change in changes
+    ]
+    entries = sum(len(change.added.values) + len(change.removed.values) for change in shown)
+    return Rendering(delta.write(shown, versions), entries, 0, left_out)
+
+
 def _shown(
     format_: Format, snapshot: Snapshot, left_out: dict[str, int], *, aggregate: bool = False
 ) -> tuple[Snapshot, int]:
     """What a format shows of a list, and how many entries a limit cuts off; counts what is left out by reason."""
+    said = _said(format_, snapshot, left_out)
+    if aggregate:
+        said = replace(said, values=aggregated(said.values))
+    shown = said.first(_most(format_, said))
+    return shown, len(said.values) - len(shown.values)
+
+
+def _said(format_: Format, snapshot: Snapshot, left_out: dict[str, int]) -> Snapshot:
+    """What a format can say of a list; counts what is left out by reason."""
     said = snapshot.only(_IS_WELL_FORMED[snapshot.kind])
     _count(left_out, MALFORMED, len(snapshot.values) - len(said.values))
     for reason, refuses, kinds in format_.refusals:
@@ -145,10 +143,7 @@ def _shown(
             before = len(said.values)
             said = said.only(lambda value, refuses=refuses: not refuses(value))  # type: ignore[misc]
             _count(left_out, reason, before - len(said.values))
-    if aggregate:
-        said = replace(said, values=aggregated(said.values))
-    shown = said.first(_most(format_, said))
-    return shown, len(said.values) - len(shown.values)
+    return said
 
 
 def _most(format_: Format, snapshot: Snapshot) -> int:

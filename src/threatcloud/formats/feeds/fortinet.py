@@ -4,7 +4,9 @@ from typing import Final
 
 from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot, lines
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, Refusal, lines
+from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB
 
 _KINDS: Final = (IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.URL, IndicatorType.HASH)
@@ -23,6 +25,7 @@ FORMAT: Final = Format(
     description="an external threat feed of FortiGate, of at most 10 MiB",
     kinds=_KINDS,
     write=write,
+    delta=by_line(write),
     refusals=(
         NOT_OF_THE_WEB,
         Refusal("with a wildcard in it", lambda url: "*" in url, (IndicatorType.URL,)),

@@ -1,5 +1,6 @@
 """One JSON object with all entries, in the envelope that every answer in JSON has."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -7,7 +8,9 @@ import msgspec
 from threatcloud.domain.feed import Detail, FeedEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import iso
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
+from threatcloud.formats.feeds.changes import Change, Delta, Versions
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 class Item(msgspec.Struct, rename="camel"):
@@ -45,9 +48,45 @@ def _item(kind: IndicatorType, entry: FeedEntry) -> Item:
 
 def write(snapshot: Snapshot) -> bytes:
     """The name of the list, its time, and its entries."""
-    found = items(snapshot)
-    feed = _Feed(snapshot.name, iso(snapshot.generated_at), len(found), found)
+    return _document(snapshot.name, snapshot.generated_at, items(snapshot))
+
+
+def write_all(snapshots: Sequence[Snapshot]) -> bytes:
+    """The same of several lists."""
+    found = [item for snapshot in snapshots for item in items(snapshot)]
+    return _document("all", max(snapshot.generated_at for snapshot in snapshots), found)
+
+
+def _document(name: str, generated_at: int, found: list[Item]) -> bytes:
+    feed = _Feed(name, iso(generated_at), len(found), found)
     return msgspec.json.encode(_Document(ok=True, data=feed)) + b"\n"
+
+
+class Deleted(msgspec.Struct):
+    """A value that left."""
+
+    value: str
+    type: str
+
+
+class _DeltaDocument(msgspec.Struct, rename={"since": "from"}):
+    since: str
+    to: str
+    new: list[Item]
+    deleted: list[Deleted]
+
+
+def write_delta(changes: Sequence[Change], versions: Versions) -> bytes:
+    """Both versions, what is ``new`` and what was ``deleted``."""
+    new = [item for change in changes for item in items(change.added)]
+    gone = [item for change in changes for item in deleted(change)]
+    data = _DeltaDocument(versions.since, versions.to, new, gone)
+    return msgspec.json.encode({"ok": True, "data": data}) + b"\n"
+
+
+def deleted(change: Change) -> list[Deleted]:
+    """What left a list."""
+    return [Deleted(value, change.removed.kind.value) for value in change.removed.values]
 
 
 FORMAT: Final = Format(
@@ -57,5 +96,7 @@ FORMAT: Final = Format(
     media="application/json",
     kinds=LISTED_KINDS,
     write=write,
+    write_all=write_all,
+    delta=Delta(write_delta),
     detail=Detail.ENTRY,
 )

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from threatcloud.domain.feed import Detail
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
+from threatcloud.formats.feeds.changes import Change, Delta, Versions
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.misp import Attribute, attribute, event
 
 
@@ -20,8 +22,17 @@ def write_all(snapshots: Sequence[Snapshot]) -> bytes:
     return event("all", [snapshot.kind for snapshot in snapshots], at, attributes)
 
 
-def _attributes(snapshot: Snapshot) -> list[Attribute]:
-    return [attribute(snapshot.kind, entry) for entry in snapshot.full]
+def write_delta(changes: Sequence[Change], _versions: Versions) -> bytes:
+    """The event with what is new, and what left, as deleted attributes."""
+    found = []
+    for change in changes:
+        found += _attributes(change.added) + _attributes(change.removed, deleted=True)
+    kinds = [change.added.kind for change in changes]
+    return event(changes[0].added.name if len(changes) == 1 else "all", kinds, changes[0].added.generated_at, found)
+
+
+def _attributes(snapshot: Snapshot, *, deleted: bool = False) -> list[Attribute]:
+    return [attribute(snapshot.kind, entry, deleted=deleted) for entry in snapshot.full]
 
 
 FORMAT: Final = Format(
@@ -32,5 +43,6 @@ FORMAT: Final = Format(
     kinds=LISTED_KINDS,
     write=write,
     write_all=write_all,
+    delta=Delta(write_delta),
     detail=Detail.FULL,
 )

@@ -8,7 +8,8 @@ from threatcloud.domain.hosts import ipv4_number
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
 from threatcloud.domain.times import SECOND_MS
-from threatcloud.formats.feeds.format import Format, Snapshot
+from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.mmdb import Placed, Value, database
 
 _IPV4_BITS: Final = 96

@@ -1,5 +1,7 @@
 """Lists to be rendered, as one process can tell another: what to make of them, and their lines from the database."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -7,7 +9,9 @@ import msgspec
 from threatcloud.domain.feed import Detail, FeedEntry, FullEntry
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds import find_format
-from threatcloud.formats.feeds.format import Format, Rendering, Snapshot, render, render_all
+from threatcloud.formats.feeds.changes import Change, Versions
+from threatcloud.formats.feeds.format import Format, Rendering, render, render_all, render_delta
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 _FIELDS: Final = {Detail.ENTRY: len(FeedEntry._fields), Detail.FULL: len(FullEntry._fields)}
 #: What a line without the fields of an entry is: no value of any type.
@@ -29,7 +33,8 @@ class Part(msgspec.Struct, frozen=True):
 class Order(msgspec.Struct, frozen=True):
     """Which format to render lists in, only the ``top`` worst entries of each, and networks joined.
 
-    ``is_all``: they are lists of several types, to be written in one text.
+    ``is_all``: they are lists of several types, to be written in one text. With ``versions`` it is a delta, and the
+    parts are pairs: what was added to a list, and what was removed.
     """
 
     format: str
@@ -37,6 +42,7 @@ class Order(msgspec.Struct, frozen=True):
     top: int | None = None
     aggregate: bool = False
     is_all: bool = False
+    versions: tuple[str, str] | None = None
 
 
 def carry_out(order: Order, lines: bytes) -> Rendering:
@@ -47,6 +53,9 @@ def carry_out(order: Order, lines: bytes) -> Rendering:
         ends = begins + part.size_bytes
         snapshots.append(snapshot_of(format_, part, lines[begins:ends], order.top))
         begins = ends
+    if order.versions is not None:
+        changes = [Change(*pair) for pair in zip(snapshots[::2], snapshots[1::2], strict=True)]
+        return render_delta(format_, changes, Versions(*order.versions))
     if order.is_all:
         return render_all(format_, snapshots)
     return render(format_, snapshots[0], aggregate=order.aggregate)
@@ -59,7 +68,9 @@ def snapshot_of(format_: Format, part: Part, lines: bytes, top: int | None = Non
     if format_.detail is Detail.VALUE:
         return Snapshot(part.kind, part.generated_at, texts)
     count = _FIELDS[format_.detail]
-    rows = [fields if len(fields) == count else _BROKEN[format_.detail] for fields in map(_split, texts)]
+    rows = [text.split("\t") for text in texts]
+    if any(len(fields) != count for fields in rows):
+        rows = [fields if len(fields) == count else _BROKEN[format_.detail] for fields in rows]
     values = [fields[0] for fields in rows]
     if format_.detail is Detail.ENTRY:
         entries = [
@@ -70,8 +81,10 @@ def snapshot_of(format_: Format, part: Part, lines: bytes, top: int | None = Non
     return Snapshot(part.kind, part.generated_at, values, full=[_full(fields) for fields in rows])
 
 
-def _split(text: str) -> list[str]:
-    return text.split("\t")
+def bare_lines(detail: Detail, values: Sequence[str], at: str) -> bytes:
+    """Lines of values of which no more is known than that they left at a time."""
+    rests = {Detail.VALUE: "", Detail.ENTRY: f"\t100\t\t{at}\t{at}", Detail.FULL: f"\t100\t\t{at}\t{at}\t0\t{at}\t\t\t"}
+    return "".join(f"{value}{rests[detail]}\n" for value in values).encode()
 
 
 def _full(fields: list[str]) -> FullEntry:
@@ -90,6 +103,7 @@ def _full(fields: list[str]) -> FullEntry:
     )
 
 
+@lru_cache(maxsize=1_000)  # most have the same few
 def _strings(array: str) -> tuple[str, ...]:
     """The texts of an array in JSON; none where it is no array."""
     try:

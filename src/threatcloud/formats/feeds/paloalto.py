@@ -6,7 +6,9 @@ Signs that PAN-OS takes for wildcards would make one URL stand for many, so such
 from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot, lines
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, Refusal, lines
+from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB, without_scheme
 
 #: What the smallest firewalls take, all lists of a type together.
@@ -27,6 +29,7 @@ FORMAT: Final = Format(
     description="an external dynamic list of Palo Alto Networks (PAN-OS); URLs without their scheme",
     kinds=(IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.URL),
     write=write,
+    delta=by_line(write, needs_lists=True),
     refusals=(
         NOT_OF_THE_WEB,
         Refusal(f"over {_LONGEST} characters", lambda url: len(without_scheme(url)) > _LONGEST, (IndicatorType.URL,)),

@@ -4,7 +4,9 @@ from typing import Final
 
 from threatcloud.domain.aggregation import aggregated
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Snapshot, lines
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, lines
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:
@@ -19,6 +21,7 @@ def _format(name: str, system: str) -> Format:
         description=f"an alias of {system} of the type URL Table (IPs): the fewest networks",
         kinds=(IndicatorType.IP,),
         write=write,
+        delta=by_line(write, needs_lists=True),
     )
 
 

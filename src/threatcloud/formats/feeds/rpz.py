@@ -4,7 +4,9 @@ from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import SECOND_MS
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot, lines
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, Refusal, lines
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 #: A name of 255 bytes has room for the wildcard and the name of the zone, which whoever loads it chooses.
 _LONGEST: Final = 190
@@ -31,6 +33,7 @@ FORMAT: Final = Format(
     media="text/dns; charset=utf-8",
     kinds=(IndicatorType.DOMAIN,),
     write=write,
+    delta=by_line(write),
     refusals=(
         Refusal(f"over {_LONGEST} characters", lambda name: len(name) > _LONGEST),
         Refusal("of a name that is a policy trigger", _is_another_trigger),

@@ -8,7 +8,8 @@ from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.feed import WORDING
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import iso
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal, Snapshot
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Refusal
+from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.misp import named_uuid
 
 #: Where each type is looked for.

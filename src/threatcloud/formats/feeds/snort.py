@@ -3,6 +3,7 @@
 from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
+from threatcloud.formats.feeds.changes import by_line
 from threatcloud.formats.feeds.format import Format
 from threatcloud.formats.feeds.plain import write
 
@@ -12,4 +13,5 @@ FORMAT: Final = Format(
     description="a block list for the reputation inspector of Snort",
     kinds=(IndicatorType.IP,),
     write=write,
+    delta=by_line(write),
 )

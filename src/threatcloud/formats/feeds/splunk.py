@@ -1,28 +1,44 @@
 """A lookup table for Splunk, with the columns that its threat intelligence framework takes."""
 
-import csv
-import io
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
 from threatcloud.formats.cells import neutral
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format, Snapshot
+from threatcloud.formats.feeds.changes import Change, Delta, Versions
+from threatcloud.formats.feeds.csv_table import table
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 _COLUMN: Final = {IndicatorType.HASH: "file_hash"}
 
 
 def write(snapshot: Snapshot) -> bytes:
     """A line for each entry; the weight is 100 for the worst reputation."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((_COLUMN.get(snapshot.kind, snapshot.kind.value), "description", "weight", "last_seen"))
-    writer.writerows(
-        (neutral(entry.value), entry.category or UNCATEGORIZED, 100 - entry.reputation, entry.last_seen)
-        for entry in snapshot.entries
-    )
-    return text.getvalue().encode()
+    return table(_columns(snapshot.kind), _rows(snapshot), "\n")
+
+
+def write_delta(changes: Sequence[Change], _versions: Versions) -> bytes:
+    """The same behind a column ``change``: what is ``new``, and of what was ``deleted`` the value alone."""
+    return b"".join(table(("change", *_columns(item.added.kind)), _changed(item), "\n") for item in changes)
+
+
+def _columns(kind: IndicatorType) -> tuple[str, ...]:
+    return _COLUMN.get(kind, kind.value), "description", "weight", "last_seen"
+
+
+def _rows(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
+    for entry in snapshot.entries:
+        yield neutral(entry.value), entry.category or UNCATEGORIZED, 100 - entry.reputation, entry.last_seen
+
+
+def _changed(change: Change) -> Iterator[tuple[object, ...]]:
+    for row in _rows(change.added):
+        yield ("new", *row)
+    for value in change.removed.values:
+        yield "deleted", neutral(value), None, None, None
 
 
 FORMAT: Final = Format(
@@ -32,5 +48,6 @@ FORMAT: Final = Format(
     media="text/csv; charset=utf-8",
     kinds=LISTED_KINDS,
     write=write,
+    delta=Delta(write_delta),
     detail=Detail.ENTRY,
 )

@@ -5,7 +5,9 @@ from typing import Final
 
 from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot, lines
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, Refusal, lines
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write_names(snapshot: Snapshot) -> bytes:
@@ -25,6 +27,7 @@ def _of_hashes(name: str, extension: str, algorithm: str) -> Format:
         description=f"a dataset of Suricata of the type {extension}",
         kinds=(IndicatorType.HASH,),
         write=write_hashes,
+        delta=by_line(write_hashes),
         refusals=(Refusal(f"not {algorithm}", lambda value: HASH_NAMES[len(value)] != algorithm),),
     )
 
@@ -35,6 +38,7 @@ FORMAT: Final = Format(
     description="a dataset of Suricata of the type string, for `dns.query` or `tls.sni`",
     kinds=(IndicatorType.DOMAIN,),
     write=write_names,
+    delta=by_line(write_names),
 )
 FORMAT_SHA256: Final = _of_hashes("suricata-sha256", "sha256", "SHA-256")
 FORMAT_MD5: Final = _of_hashes("suricata-md5", "md5", "MD5")

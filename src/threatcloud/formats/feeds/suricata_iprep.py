@@ -5,7 +5,9 @@ from typing import Final
 from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES
-from threatcloud.formats.feeds.format import Format, Snapshot
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 #: The numbers of the categories file: 1 is what has none. A number never goes to another category.
 NUMBERS: Final[dict[str | None, int]] = {None: 1, **{category: number for number, category in enumerate(CATEGORIES, 2)}}
@@ -32,5 +34,6 @@ FORMAT: Final = Format(
     media="text/csv; charset=utf-8",
     kinds=(IndicatorType.IP,),
     write=write,
+    delta=by_line(write),
     detail=Detail.ENTRY,
 )

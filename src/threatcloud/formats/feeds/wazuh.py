@@ -11,7 +11,8 @@ from threatcloud.domain.address import is_network, parse_network
 from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot
+from threatcloud.formats.feeds.format import Format, Refusal
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:

@@ -6,7 +6,8 @@ from typing import Final
 from threatcloud.domain.canonical.ids import HASH_NAMES
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import iso
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot
+from threatcloud.formats.feeds.format import Format, Refusal
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 _PER_RULE: Final = 1_000
 

@@ -1,11 +1,14 @@
 """A file for the Intelligence Framework of Zeek: columns between tabs, with what is known of an entry in words."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from threatcloud.domain.address import is_network
 from threatcloud.domain.feed import Detail, FeedEntry
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.feeds.format import Format, Refusal, Snapshot
+from threatcloud.formats.feeds.changes import by_line
+from threatcloud.formats.feeds.format import Format, Refusal
+from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB, without_scheme
 
 _HEAD: Final = "#fields\tindicator\tindicator_type\tmeta.source\tmeta.desc\n"
@@ -18,7 +21,12 @@ _TYPES: Final = {
 
 def write(snapshot: Snapshot) -> bytes:
     """A line for each entry; URLs without their scheme, as Zeek sees them."""
-    return "".join([_HEAD, *(_line(snapshot.kind, entry) for entry in snapshot.entries)]).encode()
+    return write_all((snapshot,))
+
+
+def write_all(snapshots: Sequence[Snapshot]) -> bytes:
+    """The entries of several lists."""
+    return "".join([_HEAD, *(_line(item.kind, entry) for item in snapshots for entry in item.entries)]).encode()
 
 
 def _line(kind: IndicatorType, entry: FeedEntry) -> str:
@@ -36,6 +44,8 @@ FORMAT: Final = Format(
     media="text/tab-separated-values; charset=utf-8",
     kinds=(IndicatorType.IP, IndicatorType.DOMAIN, IndicatorType.URL, IndicatorType.HASH),
     write=write,
+    write_all=write_all,
+    delta=by_line(write),
     detail=Detail.ENTRY,
     refusals=(
         NOT_OF_THE_WEB,
