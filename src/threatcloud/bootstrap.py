@@ -58,7 +58,7 @@ from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting
 from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.rules import Rules
-from threatcloud.services.screening import Screener
+from threatcloud.services.screening import Screener, may_list
 from threatcloud.services.secrets import Secret, load_secret
 from threatcloud.services.sources import Sources
 from threatcloud.services.stream import Hub
@@ -67,6 +67,7 @@ from threatcloud.services.trapping import Trapping
 from threatcloud.services.webhooks import WebhookDesk
 from threatcloud.services.withdrawal import Withdrawing
 from threatcloud.storage import keys
+from threatcloud.storage.allowlist import CurrentAllowlist
 from threatcloud.storage.board import BOARD_BYTES, board_in
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.memory import Memory, own_memory, shared_memory
@@ -228,7 +229,7 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     desk = KeyDesk(store, secret, clock, ring)
     audit = secret.audit
     publisher = Publisher(store, clock)
-    renderer = Renderer(store, publisher, clock)
+    renderer = Renderer(store, publisher, clock, judge=lambda db: may_list(screener, CurrentAllowlist().current(db)))
     auditing = Auditing(store, audit, clock)
     holding = Holding(store, audit)
     maintenance = Maintenance(store, names, holding, clock)

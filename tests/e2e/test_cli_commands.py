@@ -214,6 +214,12 @@ def test_exports_are_what_the_server_publishes(place: Place) -> None:
     assert len([json.loads(line) for line in remote.splitlines()]) == 300
     place.call("export", "iocs", "--format", "json", "--type", "domain", "--out", "all.json")
     assert [item["value"] for item in json.loads((place.folder / "all.json").read_text())] == ["bad-place.com"]
+    place.call("export", "misp-feed", "--to", "feed")
+    events = json.loads((place.folder / "feed/manifest.json").read_text())
+    assert {path.stem for path in (place.folder / "feed").iterdir()} == {*events, "manifest", "hashes"}
+    everything = place.call("export", "all", "--format", "stix", "--min-confidence", "0.1").stdout
+    assert json.loads(everything)["type"] == "bundle"
+    assert json.loads(place.call("export", "attack-layer").stdout)["versions"]["layer"] == "4.5"
     rules = place.call("export", "ip-blocklist", "--format", "nftables", "--aggregate", "--top", "2").stdout.decode()
     assert "flush set inet threat_cloud blocklist4" in rules
     assert 1 <= sum(line.startswith("45.1.") for line in rules.splitlines()) <= 2

@@ -159,7 +159,7 @@ _TEXTS: Final[dict[str, list[str]]] = {
     "tag": ["worm"],
     "mitreId": ["T1110"],
     "country": ["NL"],
-    "minConfidence": ["0.5"],
+    "minFill": ["50"],
     "maxAgeDays": ["30"],
     "value": [ADDRESS],
     "agentId": ["agent-1"],

@@ -111,6 +111,22 @@ def test_aggregate_joins_networks_without_one_address_more(api: Api) -> None:
     assert bad_fields(api.get("/api/feeds/ip-blocklist.csv?aggregate=true")) == ["aggregate"]
 
 
+def test_a_lossy_aggregate_states_its_collateral_and_spares_what_is_allowed(api: Api) -> None:
+    api.report(*(item(f"91.243.9.{number}") for number in (4, 5, 7, 12, 13, 15)))
+    assert within(10, lambda: "91.243.9.15" in api.blocked())
+    api.post("/api/allowlist", json={"value": "91.243.9.14"})
+
+    answer = api.get("/api/feeds/ip-blocklist?aggregate=true&minFill=75")
+
+    assert {"91.243.9.4/30", "91.243.9.12/31", "91.243.9.15"} <= set(answer.text.splitlines())
+    extra = int(answer.headers["x-feed-collateral"])
+    assert f"# Collateral: {extra} addresses that nobody listed" in answer.text
+    listed = sum(ip_network(value).num_addresses for value in api.blocked())
+    joined = [line for line in answer.text.splitlines() if line[0] != "#"]
+    assert sum(ip_network(value).num_addresses for value in joined) == listed + extra
+    assert bad_fields(api.get("/api/feeds/ip-blocklist?minFill=75")) == ["minFill"]
+
+
 def test_a_selection_goes_with_every_format(api: Api, listed: list[str]) -> None:
     assert ok(api.get("/api/feeds/ip-blocklist.json?category=scanner"))["entries"] == []
     assert ok(api.get("/api/feeds/ip-blocklist.json?category=c2"))["total"] == len(listed)

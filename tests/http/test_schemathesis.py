@@ -248,6 +248,8 @@ EXCUSES: Final = (
     ),
     Excuse("blocklist_file", "aggregate", _BARE),
     Excuse("blacklist", "exceptCountries", "does not go with onlyCountries"),
+    Excuse("blocklist_file", "minFill", "goes with aggregate only"),
+    Excuse("ip_blocklist", "minFill", "goes with aggregate only"),
     Excuse("delta_file", "gone", _OLD),
     Excuse("delta_file", "since", "the later version comes second"),
 )

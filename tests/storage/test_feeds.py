@@ -1,5 +1,6 @@
 """Published sets: lists and their fingerprints, the log of who came and went, releases, snapshots, feed pages."""
 
+import json
 import random
 from itertools import combinations
 from typing import Any
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from tests.clock import NOW, Clock
 from tests.engines import Engine
 from tests.storage.conftest import Database, Make, make_state
-from threatcloud.domain.feed import next_version
+from threatcloud.domain.feed import Detail, Least, next_version
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import IndicatorState, Status
-from threatcloud.domain.times import DAY_MS
-from threatcloud.storage import feeds, indicators
+from threatcloud.domain.times import DAY_MS, iso
+from threatcloud.storage import exchange, feeds, indicators
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.feeds import LISTED, UNLISTED, UNSHARED, Departure, Release, SavedSnapshot
 
@@ -341,3 +342,62 @@ def test_two_databases_do_not_share_anything(make_database: Make) -> None:
     one, other = make_database("one.db"), make_database("other.db")
     move(one, (None, make_state(1)))
     assert (render(one).entries, render(other).entries) == (1, 0)
+
+
+# What formats say beyond the value ------------------------------------------------------------------------------------
+
+
+def test_a_line_has_all_that_a_format_can_say_of_a_value(database: Database) -> None:
+    known = {"mitreIds": ["T1110", "T1059.001"], "note": "tab\tand\nline"}
+    database.insert(
+        make_state(1, value="203.0.113.1", confidence=0.875, category="c2", tlp="green", metadata=known),
+        make_state(2, value="203.0.113.2", confidence=0.5, expires_at=NOW + DAY_MS),
+    )
+
+    body = render(database, detail=Detail.FULL).lines.decode()
+
+    first, second = (line.split("\t") for line in body.splitlines())
+    at = iso(NOW)
+    assert first[:9] == ["203.0.113.1", "20", "c2", at, at, "88", iso(NOW + 1), "", "green"]
+    assert json.loads(first[9]) == ["T1110", "T1059.001"]
+    assert second == ["203.0.113.2", "20", "", at, at, "50", iso(NOW + 2), iso(NOW + DAY_MS), "", ""]
+    keys = ["203.0.113.2", "203.0.113.9"]
+    lines = database.scan(lambda db: feeds.entry_lines(db, IP, keys, Detail.FULL)).decode()
+    assert lines == "\t".join(second) + "\n"
+
+
+def test_a_list_holds_those_that_have_the_least_that_is_asked_for(database: Database) -> None:
+    database.insert(
+        make_state(1, value="203.0.113.1", confidence=0.9, country="NL", last_seen=NOW),
+        make_state(2, value="203.0.113.2", confidence=0.8, country="NL", last_seen=NOW - DAY_MS),
+        make_state(3, value="203.0.113.3", confidence=0.9, country="SE", last_seen=NOW - 1),
+    )
+
+    def shown(**least: Any) -> list[str]:
+        return [value[-1] for value in render(database, least=Least(**least)).lines.decode().split()]
+
+    assert shown(confidence=0.9) == ["1", "3"]
+    assert shown(country="NL") == ["1", "2"]
+    assert shown(seen_since=NOW - 1) == ["1", "3"]
+    assert shown(confidence=0.9, country="NL", seen_since=NOW) == ["1"]
+
+
+def test_exchange_pages_hold_each_once_though_they_changed_at_the_same_time(database: Database) -> None:
+    states = [make_state(pk, value=f"203.0.113.{pk}", updated_at=NOW + pk // 5) for pk in range(1, 24)]
+    database.insert(*states, make_state(50, DOMAIN, "bad.xyz", updated_at=NOW + 2), make_state(51, listed=False))
+    names = database.names
+    for limit in (1, 4, 24, 100):
+        place, seen = exchange.Place(), []
+        while page := database.scan(
+            lambda db, place=place, limit=limit: exchange.listed_page(db, (IP, DOMAIN), place, limit, names)  # type: ignore[misc]
+        ):
+            seen += [state.pk for state in page]
+            place = exchange.Place(page[-1].updated_at, page[-1].pk)
+        assert sorted(seen) == [*range(1, 24), 50]
+        assert len(seen) == len(set(seen))
+    start = states[0].id[:6]
+    assert [s.pk for s in database.scan(lambda db: exchange.listed_among(db, [start], names))] == [1]
+    assert [s.pk for s in database.scan(lambda db: exchange.listed_with(db, [states[1].id, b"x" * 16], names))] == [2]
+    kinds = [exchange.Kind(IP), exchange.Kind(DOMAIN, 7)]
+    found = database.scan(lambda db: exchange.listed_since(db, kinds, NOW + 4, 1, 3, names))
+    assert [state.pk for state in found] == [21, 22, 23]

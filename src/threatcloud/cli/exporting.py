@@ -51,6 +51,9 @@ Aggregate = Annotated[
 Top = Annotated[int | None, typer.Option(help="Only so many, the worst.")]
 MaxReputation = Annotated[int | None, typer.Option(help="The highest reputation included; 30 if not said.")]
 Category = Annotated[str | None, typer.Option(help="Only this category.")]
+MinConfidence = Annotated[float | None, typer.Option(help="The least confidence, 0 to 1.")]
+MaxAgeDays = Annotated[int | None, typer.Option(help="Seen in the last so many days.")]
+Country = Annotated[str | None, typer.Option(help="Only this country (ISO 3166-1), such as NL.")]
 Hosts = Annotated[bool, typer.Option("--hosts", help="Leave networks out.")]
 
 
@@ -191,6 +194,49 @@ async def hash_blocklist(
 ) -> None:
     """Export the file hashes to block."""
     await _export_list(api, "/api/feeds/hash-blocklist", _selection(max_reputation, category, top, format_), out)
+
+
+@api_command(app, "all", "threat-cloud export all --format stix --out bundle.json", publishes=True)
+async def all_types(
+    api: Api,
+    max_reputation: MaxReputation = None,
+    category: Category = None,
+    min_confidence: MinConfidence = None,
+    max_age_days: MaxAgeDays = None,
+    country: Country = None,
+    top: Top = None,
+    format_: Format = "plain",
+    out: Out = None,
+) -> None:
+    """Export all types in one file."""
+    only = {"minConfidence": min_confidence, "maxAgeDays": max_age_days, "country": country}
+    await _export_list(api, "/api/feeds/all", {**_selection(max_reputation, category, top, format_), **only}, out)
+
+
+@api_command(app, "attack-layer", "threat-cloud export attack-layer --period 90d --out layer.json", publishes=True)
+async def attack_layer(
+    api: Api, period: Annotated[str, typer.Option(help="7d, 30d or 90d.")] = "30d", out: Out = None
+) -> None:
+    """Export the ATT&CK heatmap as a layer of the Navigator."""
+    await _export_list(api, "/api/feeds/attack-layer", {"period": period}, out)
+
+
+@api_command(app, "misp-feed", "threat-cloud export misp-feed --to /var/www/misp-feed", publishes=True)
+async def misp_feed(
+    api: Api, to: Annotated[Path, typer.Option(help="The folder; files of the same names are replaced.")]
+) -> None:
+    """Export a feed of MISP to a folder: the manifest, the hashes, and an event for each list."""
+
+    async def load(name: str) -> bytes:
+        reply = await patiently(lambda: api.send("GET", f"/api/feeds/misp/{name}"))
+        return reply.content
+
+    to.mkdir(parents=True, exist_ok=True)
+    manifest = await load("manifest.json")
+    for uuid in msgspec.json.decode(manifest, type=dict[str, Any]):
+        (to / f"{uuid}.json").write_bytes(await load(f"{uuid}.json"))
+    (to / "hashes.csv").write_bytes(await load("hashes.csv"))
+    (to / "manifest.json").write_bytes(manifest)  # the last: what it names is there
 
 
 def _selection(max_reputation: int | None, category: str | None, top: int | None, format_: str) -> dict[str, object]:

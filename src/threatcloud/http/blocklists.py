@@ -50,6 +50,18 @@ class FileQuery(Selection):
     """The same for a list of any type."""
 
     aggregate: Annotated[bool, Meta(description="the fewest networks that hold exactly the same addresses")] = False
+    min_fill: (
+        Annotated[
+            int,
+            Meta(
+                ge=10,
+                le=100,
+                description="with aggregate: a network up to /24 is taken whole when so many percent of it are listed; "
+                "`X-Feed-Collateral` says how many addresses come with it that nobody listed",
+            ),
+        ]
+        | None
+    ) = None
 
 
 def _format(formats: tuple[Format, ...]) -> Meta:
@@ -95,7 +107,7 @@ class AllQuery(Selection):
 async def ip_blocklist(call: Call) -> Answer:
     """Addresses and networks."""
     format_ = _wanted_format(call, _formats_of(IndicatorType.IP))
-    return await _blocklist(call, "ip-blocklist", format_, call.query.aggregate)
+    return await _blocklist(call, "ip-blocklist", format_, joined=call.query)
 
 
 async def domain_blocklist(call: Call) -> Answer:
@@ -122,7 +134,7 @@ async def all_types(call: Call) -> Answer:
 async def blocklist_file(call: Call) -> Answer:
     """A list in the format that an extension names."""
     name, format_ = _named(call.params["name"])
-    return await _blocklist(call, name, format_, call.query.aggregate)
+    return await _blocklist(call, name, format_, joined=call.query)
 
 
 async def delta_file(call: Call) -> Answer:
@@ -153,9 +165,9 @@ def _wanted_format(call: Call, formats: tuple[Format, ...], *, is_strict: bool =
     return next((known for known in formats if known.media == media), PLAIN)
 
 
-async def _blocklist(call: Call, name: str, format_: Format, aggregate: bool = False) -> Answer:
+async def _blocklist(call: Call, name: str, format_: Format, joined: FileQuery | None = None) -> Answer:
     query: Selection = call.query
-    shape = Shape(format_, query.top, aggregate)
+    shape = Shape(format_, query.top, *_joining(joined))
     wanted = [_list(call, kind) for kind in _KINDS[name]]
     if query.since is not None:
         if not all(one.is_default for one in wanted) or shape != Shape(format_):
@@ -166,6 +178,15 @@ async def _blocklist(call: Call, name: str, format_: Format, aggregate: bool = F
     renderer = call.services.renderer
     published = await (renderer.get_all(wanted, shape) if name == _ALL else renderer.get(wanted[0], shape))
     return await conditional(call, published, format_.media, version)
+
+
+def _joining(query: FileQuery | None) -> tuple[bool, int | None]:
+    """Whether networks are to be joined, and which may be taken whole."""
+    if query is None:
+        return False, None
+    if query.min_fill is not None and not query.aggregate:
+        raise invalid("minFill", "goes with aggregate=true")
+    return query.aggregate, query.min_fill
 
 
 def _list(call: Call, kind: IndicatorType) -> FeedList:

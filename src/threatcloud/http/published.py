@@ -25,6 +25,8 @@ async def conditional(call: Call, published: Published, media: str, version: str
     }
     if published.truncated:
         headers["X-Feed-Truncated"] = str(published.truncated)
+    if published.collateral:
+        headers["X-Feed-Collateral"] = str(published.collateral)
     if published.left_out:
         headers["X-Feed-Left-Out"] = ", ".join(f"{count} {why}" for why, count in published.left_out.items())
     if _is_fresh(call, published):

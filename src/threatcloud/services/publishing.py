@@ -64,6 +64,8 @@ class Published(NamedTuple):
     #: Entries that a limit of the format cut off, and values that it cannot say, by reason.
     truncated: int = 0
     left_out: Mapping[str, int] = MappingProxyType({})
+    #: Addresses in it that nobody listed.
+    collateral: int = 0
 
     @property
     def size(self) -> int:

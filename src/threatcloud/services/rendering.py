@@ -14,10 +14,12 @@ import structlog
 from threatcloud.domain.errors import Busy
 from threatcloud.domain.feed import PLAIN_HEADER_LINES, Detail, FeedList
 from threatcloud.domain.times import MINUTE_MS
+from threatcloud.domain.widening import widened
 from threatcloud.formats.feeds import PLAIN, Format, Rendering, apart, check, check_all
-from threatcloud.formats.feeds.order import Order, Part, carry_out
+from threatcloud.formats.feeds.order import Order, Part, bare_lines, carry_out
 from threatcloud.services.publishing import IDENTITY, Published, Publisher, publish
-from threatcloud.storage import feeds
+from threatcloud.storage import allowlist, feeds
+from threatcloud.storage.driver import Connection
 from threatcloud.storage.store import Clock, Store
 
 #: Scores and times move without anybody entering or leaving a list; what is said of an entry may be this old.
@@ -34,16 +36,30 @@ class Shape(NamedTuple):
     format: Format = PLAIN
     top: int | None = None
     aggregate: bool = False
+    #: Networks of which so many percent are listed are taken whole; None: none that is not full.
+    min_fill: int | None = None
+
+
+#: Whether networks may be on a list, as the database has it.
+Judge = Callable[[Connection], Callable[[str], bool]]
 
 
 class Renderer:
     """Renders lists; those of more than ``short_entries`` in a process of their own, one after the other."""
 
-    def __init__(self, store: Store, publisher: Publisher, clock: Clock, short_entries: int = SHORT_ENTRIES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        clock: Clock,
+        short_entries: int = SHORT_ENTRIES,
+        judge: Judge | None = None,
+    ) -> None:
         self._store = store
         self._publisher = publisher
         self._clock = clock
         self._short_entries = short_entries
+        self._judge = judge
         self._apart = asyncio.Lock()
 
     async def get(self, wanted: FeedList, shape: Shape) -> Published:
@@ -74,22 +90,27 @@ class Renderer:
     async def _kept(self, wanted: tuple[FeedList, ...], shape: Shape, *, is_all: bool) -> Published:
         published = [await self._publisher.get(one) for one in wanted]
         age = self._clock() // DETAILS_AGE_MS if shape.format.detail else 0
-        key = (wanted, *(one.digest for one in published), shape, age, is_all)
+        allowed = await self._store.read(allowlist.version_of) if shape.min_fill is not None else None
+        key = (wanted, *(one.digest for one in published), shape, age, is_all, allowed)
         at = max(age * DETAILS_AGE_MS, *(one.generated_at for one in published))
         return await self._publisher.renderings.get(key, lambda: self._render(wanted, published, shape, at, is_all))
 
     async def _render(
         self, wanted: Sequence[FeedList], published: Sequence[Published], shape: Shape, at: int, is_all: bool
     ) -> Published:
-        format_, top, aggregate = shape
+        format_, top, aggregate, min_fill = shape
         pieces = [await self._lines(format_, one, known) for one, known in zip(wanted, published, strict=True)]
+        collateral = 0
+        if min_fill is not None:
+            pieces[0], collateral = await self._widened(pieces[0][0], min_fill)
         entries = sum(min(count, top or count) for _, count in pieces)
         parts = tuple(
             Part(one.type, known.generated_at, len(lines))
             for one, known, (lines, _) in zip(wanted, published, pieces, strict=True)
         )
-        order = Order(format_.name, parts, top, aggregate, is_all)
-        return await self.carry_out(order, b"".join(lines for lines, _ in pieces), entries, at)
+        order = Order(format_.name, parts, top, aggregate, is_all, collateral=collateral)
+        made = await self.carry_out(order, b"".join(lines for lines, _ in pieces), entries, at)
+        return made._replace(collateral=collateral)
 
     async def carry_out(self, order: Order, lines: bytes, entries: int, at: int) -> Published:
         """What an order makes of lines, as published at a time; Busy when the process of a long one ended early."""
@@ -98,6 +119,16 @@ class Renderer:
         async with self._apart:
             answer = await _answer(apart.question(order, lines))
         return await asyncio.to_thread(lambda: _published(apart.understood(answer), at))
+
+    async def _widened(self, lines: bytes, min_fill: int) -> tuple[tuple[bytes, int], int]:
+        """Lines of a list of addresses with fewer networks, how many, and how many addresses nobody listed."""
+
+        def widen(db: Connection) -> tuple[tuple[bytes, int], int]:
+            may = self._judge(db) if self._judge is not None else lambda _: False
+            found = widened(lines.decode().split("\n")[:-1], min_fill, may)
+            return (bare_lines(Detail.VALUE, found.values, ""), len(found.values)), found.collateral
+
+        return await self._store.scan(widen)
 
     async def _lines(self, format_: Format, wanted: FeedList, published: Published) -> tuple[bytes, int]:
         """The lines of a list with the detail that a format asks for, and how many there are."""

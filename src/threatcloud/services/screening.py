@@ -1,11 +1,12 @@
 """What the server itself adds to a value before it is stored: the guard's finding, country and AS, off the database."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from threatcloud.domain.allowlist import Allowlist
 from threatcloud.domain.hosts import url_host
 from threatcloud.domain.indicator import Indicator, IndicatorType
-from threatcloud.domain.publication import Guard, Withheld
+from threatcloud.domain.publication import Guard, Screening, Withheld
 from threatcloud.domain.state import LASTING_CODES
 from threatcloud.enrich.attack import AttackCatalog
 from threatcloud.enrich.geo import Locator
@@ -68,3 +69,14 @@ def allowed(allowlist: Allowlist, indicator: Indicator, screened: Screened) -> S
     if not allowlist.covers(indicator):
         return screened
     return screened._replace(withheld=Withheld("allowlist", allowlist.name, "An operator allowed it."), cloud=None)
+
+
+def may_list(screener: Screener, allowlist: Allowlist) -> Callable[[str], bool]:
+    """Whether a canonical network may be on a list, as neither the guard nor the operator has anything in it."""
+
+    def may(value: str) -> bool:
+        indicator = Indicator(IndicatorType.IP, value)
+        found = screener.guard.screen(indicator)
+        return found == Screening(None, None) and not allowlist.covers(indicator)
+
+    return may

@@ -39,13 +39,18 @@ class CurrentAllowlist:
 
     def current(self, db: Connection) -> Allowlist:
         """The list as this connection sees it now, changes of its own unit of work included."""
-        row = db.row("SELECT value FROM meta WHERE name = 'allowlist'")
-        version = row[0] if row else None
+        version = version_of(db)
         if version != self._version:
             rows = db.rows(f"SELECT type, value FROM allowlist WHERE {_SHOWN}")
             self._allowlist = allowlist_of(AllowEntry(IndicatorType.from_code(code), value) for code, value in rows)
             self._version = version
         return self._allowlist
+
+
+def version_of(db: Connection) -> str | None:
+    """What differs whenever the list does; None before it ever had an entry."""
+    row = db.row("SELECT value FROM meta WHERE name = 'allowlist'")
+    return row[0] if row else None
 
 
 def put(tx: Transaction, new: StoredEntry, *, is_settled: bool) -> bool:

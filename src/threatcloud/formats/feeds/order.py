@@ -1,6 +1,7 @@
 """Lists to be rendered, as one process can tell another: what to make of them, and their lines from the database."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -43,6 +44,8 @@ class Order(msgspec.Struct, frozen=True):
     aggregate: bool = False
     is_all: bool = False
     versions: tuple[str, str] | None = None
+    #: How many addresses are in the lines that nobody listed, for the format to say.
+    collateral: int = 0
 
 
 def carry_out(order: Order, lines: bytes) -> Rendering:
@@ -58,7 +61,8 @@ def carry_out(order: Order, lines: bytes) -> Rendering:
         return render_delta(format_, changes, Versions(*order.versions))
     if order.is_all:
         return render_all(format_, snapshots)
-    return render(format_, snapshots[0], aggregate=order.aggregate)
+    whole = replace(snapshots[0], collateral=order.collateral)
+    return render(format_, whole, aggregate=order.aggregate)
 
 
 def snapshot_of(format_: Format, part: Part, lines: bytes, top: int | None = None) -> Snapshot:

@@ -9,13 +9,17 @@ from threatcloud.domain.indicator import IndicatorType
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A published list: its values, worst first. ``entries`` or ``full`` say more of each, as a format asks for."""
+    """A published list: its values, worst first. ``entries`` or ``full`` say more of each, as a format asks for.
+
+    ``collateral``: how many addresses are in the values that nobody listed.
+    """
 
     kind: IndicatorType
     generated_at: int
     values: Sequence[str]
     entries: Sequence[FeedEntry] = ()
     full: Sequence[FullEntry] = ()
+    collateral: int = 0
 
     @property
     def name(self) -> str:
@@ -24,7 +28,10 @@ class Snapshot:
 
     def header(self, mark: str = "#") -> bytes:
         """Comment lines with the title, the time and the count; ``mark`` is what a comment begins with."""
-        return plain_header(self.kind, self.generated_at, len(self.values)).replace(b"#", mark.encode())
+        text = plain_header(self.kind, self.generated_at, len(self.values))
+        if self.collateral:
+            text += f"# Collateral: {self.collateral} addresses that nobody listed\n".encode()
+        return text.replace(b"#", mark.encode())
 
     def only(self, keep: Callable[[str], object]) -> "Snapshot":
         """The list of the values to keep."""
