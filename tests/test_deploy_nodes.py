@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from threatcloud.config import SETTINGS
 from threatcloud.http.protocol import ServerLimits

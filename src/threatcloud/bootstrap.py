@@ -60,6 +60,7 @@ from threatcloud.services.retention import Keeping, Retention
 from threatcloud.services.rules import Rules
 from threatcloud.services.screening import Screener, may_list
 from threatcloud.services.secrets import Secret, load_secret
+from threatcloud.services.sharing import agree_on_secret
 from threatcloud.services.sources import Sources
 from threatcloud.services.stream import Hub
 from threatcloud.services.taxii import Taxii
@@ -142,19 +143,21 @@ class _Base(NamedTuple):
 async def open_node(settings: Settings, screener: Screener | None = None) -> Node:
     """Opens the database and makes every service over it; the caller closes it. The screener is loaded unless given.
 
-    Raises what ``open_store`` and ``load_secret`` raise.
+    Raises what ``open_store``, ``load_secret`` and ``agree_on_secret`` raise.
     """
-    secret = load_secret(settings.secret_path)
+    settings.own_path.parent.mkdir(parents=True, exist_ok=True)
+    own_secret = None if settings.database_url else load_secret(settings.secret_path)
     memory = (shared_memory if settings.workers > 1 else own_memory)(_MEMORY_BYTES)
     parts = parts_of(memory)
     salt_table(parts.limits)
+    names = Names(parts.networks)
     try:
-        store = open_store(settings.db_path, clock, parts.board)
+        store = open_store(settings.place, clock, parts.board, names)
     except BaseException:
         memory.close()
         raise
     try:
-        names = Names(parts.networks)
+        secret = own_secret or await agree_on_secret(store, settings.secret_file)
         await store.read(names.load)
         ring = KeyRing(secret, settings.api_keys)
         await store.read(ring.load)
@@ -163,7 +166,8 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
         screener = screener or make_screener(settings)
         base = _Base(store, names, ring, secret, screener, limiter, memory, time.monotonic())
         node = _assemble(settings, base)
-        await node.services.allowlist.tend()  # what ended or was cut short while nothing ran, before anybody looks
+        if store.leads:  # what ended or was cut short while nothing ran, before anybody looks
+            await node.services.allowlist.tend()
         return node
     except BaseException:
         store.close()
@@ -201,7 +205,7 @@ def make_readers(node: Node) -> Readers | None:
     settings, descriptor = node.services.settings, node.memory.descriptor
     if descriptor is None:
         return None
-    home = socket_path(settings.db_path, _HOME_SOCKET)
+    home = socket_path(settings.own_path, _HOME_SOCKET)
     started_s = node.services.started_s
     return Readers(
         settings.workers - 1, descriptor, lambda sockets: Start(settings, descriptor, sockets, home, started_s)
@@ -317,7 +321,7 @@ def _jobs(
         return f"{entered} entries" if entered else ""
 
     return (
-        Job("audit-reads", _MINUTE_S, 30.0, flush),
+        Job("audit-reads", _MINUTE_S, 30.0, flush, of_each_node=True),
         Job("save-feeds", float(SAVE_EVERY_S), _MINUTE_S, save),
         Job("correlate", 2.0, _HOUR_S, correlator.run),
         Job("expire", 1.0, _MINUTE_S, maintenance.expire),
@@ -353,7 +357,7 @@ async def first_key(node: Node) -> str | None:
 
 def first_key_path(settings: Settings) -> Path:
     """Where the key made at first start is left when there is no terminal to show it on."""
-    return settings.db_path.with_name("first-key.txt")
+    return settings.own_path.with_name("first-key.txt")
 
 
 def announce_key(key: str, settings: Settings) -> Path | None:
@@ -381,7 +385,7 @@ async def _serve_readers(services: Services, readers: Readers | None) -> AsyncIt
     if readers is None:
         yield
         return
-    path = socket_path(services.settings.db_path, _HOME_SOCKET)
+    path = socket_path(services.settings.own_path, _HOME_SOCKET)
     async with serve_local_socket(make_home_app(services), path, HomeProtocol):
         try:
             yield
@@ -397,7 +401,7 @@ def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
         services = node.services
         tune_collector()
         refresh = RefreshLoop(services.publisher, services.store)
-        path = socket_path(services.settings.db_path)
+        path = socket_path(services.settings.own_path)
         async with (
             serve_local_socket(node.local_app(), path),
             serve_loopback_port(make_metrics_app(services), services.settings.metrics_port),

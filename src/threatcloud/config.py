@@ -5,6 +5,7 @@ table in docs/operations.md is made from ``SETTINGS``.
 """
 
 import difflib
+import hashlib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from threatcloud.domain.access import KeyEntry, parse_key_entry
 from threatcloud.domain.errors import DomainError
@@ -38,6 +40,7 @@ class Settings:
     host: str
     port: int
     db_path: Path
+    database_url: str | None
     api_keys: tuple[KeyEntry, ...]
     allow_anonymous_upload: bool
     public_read: bool
@@ -64,8 +67,21 @@ class Settings:
     redis_url: str | None
 
     @property
+    def place(self) -> Path | str:
+        """Where the database is: a file, or the address of one on PostgreSQL."""
+        return self.database_url or self.db_path
+
+    @property
+    def own_path(self) -> Path:
+        """The path beside which this process has what is its own: socket, benign lists, first key. It is the database
+        file; with PostgreSQL a name in the same folder that no other database has."""
+        if self.database_url is None:
+            return self.db_path
+        return self.db_path.with_name(f"postgresql-{hashlib.sha256(self.database_url.encode()).hexdigest()[:8]}")
+
+    @property
     def secret_path(self) -> Path:
-        """Where the secret lies: beside the database unless configured."""
+        """Where the secret of a database file lies: beside it unless configured."""
         return self.secret_file or self.db_path.with_name(self.db_path.name + ".secret")
 
     @property
@@ -133,6 +149,13 @@ def _path(text: str) -> Path:
     return path
 
 
+def _database_url(text: str) -> str | None:
+    url = text.strip()
+    if url and urlsplit(url).scheme not in {"postgresql", "postgres"}:
+        raise ValueError
+    return url or None
+
+
 def _optional_file(text: str) -> Path | None:
     if not text.strip():
         return None
@@ -183,8 +206,8 @@ def _redis_url(text: str) -> str | None:
     return url or None
 
 
-#: What is said of a wrong value must not tell it.
-_SECRET_FIELDS: Final = {"api_keys", "redis_url"}
+#: Settings whose values are in no message.
+_CONFIDENTIAL: Final = {"api_keys", "database_url", "redis_url"}
 _RATE: Final = _integer(1, 1_000_000)
 _RATE_WANTS: Final = "a whole number from 1 to 1000000"
 _FILE_WANTS: Final = "the path of a file that exists"
@@ -205,7 +228,15 @@ SETTINGS: Final = (
         "./data/threat-cloud.db",
         _path,
         "a path",
-        "The SQLite database; made when absent.",
+        "The SQLite database; made when absent. With TC_DATABASE_URL its folder is where a node keeps its own files.",
+    ),
+    Setting(
+        "database_url",
+        "TC_DATABASE_URL",
+        "",
+        _database_url,
+        "an address such as postgresql://user:password@host:5432/database",
+        "A PostgreSQL database in place of the file; any number of nodes can share it.",
     ),
     Setting(
         "api_keys",
@@ -367,7 +398,8 @@ SETTINGS: Final = (
         "",
         _optional_path,
         "a path",
-        "The server's secret; made beside the database (NAME.secret) when absent.",
+        "The server's secret; made beside the database (NAME.secret) when absent. With TC_DATABASE_URL it is the same "
+        "on all nodes, and in the database unless a file is given.",
     ),
     Setting(
         "metrics_port",
@@ -420,7 +452,18 @@ def load_settings(
     settings = Settings(**values)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingError("TC_TLS_CERT and TC_TLS_KEY go together: one is set and the other is not")
+    if settings.database_url is not None and settings.workers > 1:
+        raise SettingError(
+            f"TC_WORKERS: got {settings.workers}, but with TC_DATABASE_URL a node is one process: start several nodes "
+            "on the same database instead, each with its own TC_PORT and folder of TC_DB_PATH, behind a proxy"
+        )
     return settings
+
+
+def local_settings(db_path: Path | None) -> Settings:
+    """The settings of a command over the local system. A file that the command line names is what it is over, whatever
+    ``TC_DATABASE_URL`` says."""
+    return load_settings({"db_path": db_path, "database_url": "" if db_path else None})
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -439,7 +482,7 @@ def _read(setting: Setting, origin: str, text: str) -> Any:
         return setting.read(text)
     except (ValueError, KeyError) as error:
         reason = f" ({error})" if setting.field == "api_keys" else ""
-        got = "a value that does not fit" if setting.field in _SECRET_FIELDS else repr(text)
+        got = "a value that does not fit" if setting.field in _CONFIDENTIAL else repr(text)
         raise SettingError(f"{origin}: got {got}{reason}, wants {setting.wants}") from None
 
 

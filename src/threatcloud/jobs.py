@@ -19,12 +19,14 @@ _log = structlog.get_logger("jobs")
 
 
 class Job(NamedTuple):
-    """A job: ``run`` gives what it did in words, or an empty text when there was nothing to do."""
+    """A job: ``run`` gives what it did in words, or an empty text when there was nothing to do. Of several nodes the
+    one that leads runs it, or each where it is ``of_each_node``."""
 
     name: str
     interval_s: float
     timeout_s: float
     run: Callable[[], Awaitable[str]]
+    of_each_node: bool = False
 
 
 class JobFigures(NamedTuple):
@@ -59,7 +61,8 @@ class JobRunner:
     async def _repeat(self, job: Job) -> None:
         while True:
             await asyncio.sleep(job.interval_s)
-            await self.run_once(job)
+            if job.of_each_node or self._store.leads:
+                await self.run_once(job)
 
     async def run_once(self, job: Job) -> JobRun:
         """Runs a job now; a failure is recorded and logged, and does not end the others."""

@@ -16,6 +16,7 @@ import dns.query
 import dns.rcode
 import pytest
 
+from tests.engines import SQLiteEngine
 from tests.http.conftest import READER, Api, LiveServer, item, serve_in, within
 
 ZONE: Final = "bl.example.org"
@@ -59,7 +60,7 @@ class Dnsbl:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveServer, Path]]:
     folder = tmp_path_factory.mktemp("dnsbl")
-    server = serve_in(folder, {})
+    server = serve_in(folder, SQLiteEngine(folder), {})
     api = server.client()
     api.report(item("91.240.1.1", category="scanner"), item("91.241.0.0/24", category="c2"), item("2a0e::7"))
     api.report(item("bad.xyz", "domain", category="phishing"), item("8.8.8.8"))

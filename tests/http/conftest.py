@@ -14,6 +14,7 @@ import pytest
 import structlog
 import uvloop
 
+from tests.engines import Engine, Place
 from threatcloud.bootstrap import make_server_app, open_node
 from threatcloud.config import Settings, load_settings
 from threatcloud.http.serve import Server
@@ -146,23 +147,25 @@ def _pass_on(done: Future[None], url: Future[str]) -> None:
 Start = Callable[..., LiveServer]
 
 
-def _settings(folder: Path, changes: Mapping[str, str]) -> Settings:
-    environ = {**DEFAULTS, "TC_DB_PATH": str(folder / "threat-cloud.db"), **changes}
-    return load_settings(flags={}, environ=environ, folder=folder)
+def _settings(folder: Path, place: Place, changes: Mapping[str, str]) -> Settings:
+    where = {"TC_DB_PATH": str(folder / "threat-cloud.db")}
+    if not isinstance(place, Path):
+        where["TC_DATABASE_URL"] = place
+    return load_settings(flags={}, environ={**DEFAULTS, **where, **changes}, folder=folder)
 
 
-def serve_in(folder: Path, changes: Mapping[str, str]) -> LiveServer:
-    """A running server over a folder with changed settings; the caller stops it."""
-    return LiveServer(_settings(folder, changes))
+def serve_in(folder: Path, engine: Engine, changes: Mapping[str, str]) -> LiveServer:
+    """A running server of its own folder and database with changed settings; the caller stops it."""
+    return LiveServer(_settings(folder, engine.place(folder.name), changes))
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """``start(TC_PUBLIC_READ="true")`` starts a server with changed settings; the folder is the same each time."""
+def start(engine: Engine, tmp_path: Path) -> Iterator[Start]:
+    """``start(TC_PUBLIC_READ="true")`` starts a server with changed settings; the database is the same each time."""
     running: list[LiveServer] = []
 
     def start_one(**changes: str) -> LiveServer:
-        running.append(serve_in(tmp_path, changes))
+        running.append(serve_in(tmp_path, engine, changes))
         return running[-1]
 
     yield start_one
@@ -171,9 +174,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(module_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One server for all cheap tests of a module; each uses values of its own."""
-    live = serve_in(tmp_path_factory.mktemp("server"), {})
+    live = serve_in(tmp_path_factory.mktemp("server"), module_engine, {})
     yield live
     live.stop()
 

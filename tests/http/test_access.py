@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.engines import contents
 from tests.http.conftest import (
     AGENT,
     COMMUNITY,
@@ -349,10 +350,9 @@ def test_keys_are_in_no_file(start: Start, tmp_path: Path) -> None:
     server.client(new).report(item())
     server.stop()
 
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert files
-    for path in files:
-        content = path.read_bytes()
+    for content in (*files, contents(server.settings.place)):
         assert new.encode() not in content
         assert OPERATOR.encode() not in content
 

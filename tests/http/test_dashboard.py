@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.engines import SQLiteEngine
 from tests.http.conftest import item, serve_in, within
 
 DASHBOARD: Final = Path(__file__).parents[2] / "deploy" / "grafana" / "threat-cloud.json"
@@ -30,7 +31,7 @@ def targets() -> Iterator[tuple[str, str]]:
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
     """Every series by name with the labels it has, of a server that has worked a little, with all that may be set."""
     folder = tmp_path_factory.mktemp("server")
-    server = serve_in(folder, {"TC_REDIS_URL": f"unix://{folder}/none"})
+    server = serve_in(folder, SQLiteEngine(folder), {"TC_REDIS_URL": f"unix://{folder}/none"})
     operator = server.client()
     operator.report(item())
 

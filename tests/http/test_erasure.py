@@ -1,6 +1,7 @@
 """Erasure: a value is gone from every answer, every feed, the ledger's details and the bytes of the database."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,8 +40,11 @@ def bytes_of(server: LiveServer) -> bytes:
 
 def run(server: LiveServer, *words: str) -> subprocess.CompletedProcess[str]:
     """A command of the command line against the server's own database."""
-    command = [*CLI, *words, "--db-path", str(server.settings.db_path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    settings = server.settings
+    place = {"TC_DB_PATH": str(settings.db_path), "TC_DATABASE_URL": settings.database_url or ""}
+    return subprocess.run(
+        [*CLI, *words], env={**os.environ, **place}, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_every_answer_is_without_it(api: Api) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tests.clock import Clock
+from tests.engines import SQLiteEngine
 from tests.http.conftest import LiveServer, serve_in
 from tests.http.every_request import Request, Stock, have_held, reads, route_of, stock, values_of, writes
 from tests.plans import GROWING, SMALL, Recorder, Trouble, growing_steps, plan_of, recording, tables_of
@@ -49,7 +50,9 @@ def _ask_everything(folder: Path, clock: Clock, recorder: Recorder) -> tuple[Sto
     with running_site() as site:
         values = b"".join(b"91.242.0.%d\n" % number for number in range(1, 200))
         site.answer = lambda _: Says(200, values if len(site.got) == 1 else b"# nothing\n")
-        return _ask(serve_in(folder, {"TC_OUTBOUND_ALLOW": "127.0.0.1"}), site.url, clock, recorder)
+        return _ask(
+            serve_in(folder, SQLiteEngine(folder), {"TC_OUTBOUND_ALLOW": "127.0.0.1"}), site.url, clock, recorder
+        )
 
 
 def _ask(server: LiveServer, list_url: str, clock: Clock, recorder: Recorder) -> tuple[Stock, dict[Request, int]]:

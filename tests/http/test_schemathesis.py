@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from tests.engines import Engine
 from tests.http.conftest import OPERATOR, LiveServer, serve_in
 from threatcloud.http.openapi import document_bytes
 from threatcloud.http.routes import ENDPOINTS
@@ -284,7 +285,7 @@ def test_every_answer_is_as_documented(case: schemathesis.Case[Any], server: Liv
     case.call_and_validate(base_url=server.url, headers=HEADERS, **_CHECKS)
 
 
-def test_what_is_made_can_be_used_until_it_is_gone(tmp_path: Path) -> None:
+def test_what_is_made_can_be_used_until_it_is_gone(engine: Engine, tmp_path: Path) -> None:
     """Requests that take up what answers before them gave. Each story begins with an empty server."""
     machine: Any = schemathesis.openapi.from_dict(_sharpened(), config=CONFIG).as_state_machine()
     folders = (tmp_path / str(number) for number in itertools.count())
@@ -293,7 +294,7 @@ def test_what_is_made_can_be_used_until_it_is_gone(tmp_path: Path) -> None:
         def setup(self) -> None:
             folder = next(folders)
             folder.mkdir()
-            self.server = serve_in(folder, {})
+            self.server = serve_in(folder, engine, {})
 
         def teardown(self) -> None:
             self.server.stop()

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import pytest
 
+from tests.engines import Engine
 from tests.http.conftest import OPERATOR, LiveServer, refused, serve_in
 from threatcloud.http.endpoint import Endpoint
 from threatcloud.http.local import ENDPOINTS as LOCAL_ENDPOINTS
@@ -246,10 +247,12 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=list(MODES.values()), ids=list(MODES))
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    request: pytest.FixtureRequest, module_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """One for each mode."""
     entries = {"TC_API_KEYS": ",".join(f"{key}:{scopes}" for scopes, key in KEYS.items())}
-    live = serve_in(tmp_path_factory.mktemp("matrix"), entries | dict.fromkeys(request.param, "true"))
+    live = serve_in(tmp_path_factory.mktemp("matrix"), module_engine, entries | dict.fromkeys(request.param, "true"))
     yield Site(live.client(None), request.param)
     live.stop()
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from tests.engines import SQLiteEngine
 from tests.http.conftest import READER, Api, LiveServer, ok, refused, serve_in, within
 from tests.redis_server import RedisServer
 from threatcloud.http.rate_limit import Allowance
@@ -35,7 +36,7 @@ def nodes(redis: RedisServer, tmp_path: Path) -> Iterator[list[LiveServer]]:
     made = []
     for folder in folders:
         folder.mkdir()
-        made.append(serve_in(folder, changes))
+        made.append(serve_in(folder, SQLiteEngine(folder), changes))
     yield made
     for node in made:
         node.stop()
@@ -93,7 +94,7 @@ def test_a_key_that_is_refused_and_a_path_that_is_none_count_everywhere(redis: R
     made = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        made.append(serve_in(tmp_path / name, changes))
+        made.append(serve_in(tmp_path / name, SQLiteEngine(tmp_path / name), changes))
     strangers = [node.client("no-such-key") for node in made]
     for path, status in (("/api/stats", 401), ("/nothing", 404)):
         statuses = [strangers[number % 2].get(path).status_code for number in range(20)]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.clock import RunningClock
+from tests.engines import Engine
 from tests.http.conftest import (
     Api,
     LiveServer,
@@ -35,12 +36,14 @@ def clock() -> RunningClock:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, clock: RunningClock) -> Iterator[LiveServer]:
+def server(
+    module_engine: Engine, tmp_path_factory: pytest.TempPathFactory, clock: RunningClock
+) -> Iterator[LiveServer]:
     """One that may fetch from this machine, with a clock to turn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "clock", clock)
         patch.setattr(bootstrap, "_HOUR_S", 0.5)
-        live = serve_in(tmp_path_factory.mktemp("sources"), {"TC_OUTBOUND_ALLOW": "127.0.0.1"})
+        live = serve_in(tmp_path_factory.mktemp("sources"), module_engine, {"TC_OUTBOUND_ALLOW": "127.0.0.1"})
         yield live
         live.stop()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.clock import RunningClock
+from tests.engines import Engine
 from tests.http.conftest import (
     Api,
     LiveServer,
@@ -35,11 +36,13 @@ def clock() -> RunningClock:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, clock: RunningClock) -> Iterator[LiveServer]:
+def server(
+    module_engine: Engine, tmp_path_factory: pytest.TempPathFactory, clock: RunningClock
+) -> Iterator[LiveServer]:
     """One that may call this machine, with a clock to turn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "clock", clock)
-        live = serve_in(tmp_path_factory.mktemp("webhooks"), {"TC_OUTBOUND_ALLOW": "127.0.0.1"})
+        live = serve_in(tmp_path_factory.mktemp("webhooks"), module_engine, {"TC_OUTBOUND_ALLOW": "127.0.0.1"})
         yield live
         live.stop()
 

@@ -329,13 +329,13 @@ def test_releases(database: Database, clock: Clock) -> None:
 
 
 def test_snapshots_come_back_and_are_replaced(database: Database) -> None:
-    assert database.scan(feeds.load_snapshots) == []
+    assert database.ask(feeds.load_snapshot, "ip-blocklist") is None
     first = SavedSnapshot("ip-blocklist", NOW, 2, "2-3-4", b"\0zstd")
     for saved in (first, first._replace(name="domain-blocklist"), first._replace(entries=3, body_zstd=b"\1")):
         database.do(feeds.save_snapshot, saved)
-    found = {saved.name: saved for saved in database.scan(feeds.load_snapshots)}
-    assert found["ip-blocklist"] == first._replace(entries=3, body_zstd=b"\1")
-    assert set(found) == {"ip-blocklist", "domain-blocklist"}
+    assert database.ask(feeds.load_snapshot, "ip-blocklist") == first._replace(entries=3, body_zstd=b"\1")
+    assert database.ask(feeds.load_snapshot, "domain-blocklist") == first._replace(name="domain-blocklist")
+    assert database.ask(feeds.snapshot_time, "ip-blocklist") == (NOW, "2-3-4")
 
 
 def test_two_databases_do_not_share_anything(make_database: Make) -> None:

@@ -1,13 +1,18 @@
 """What is PostgreSQL's own: how statements are said to it, its schema, several nodes, and a server that goes away."""
 
 import asyncio
+import socket
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import apsw
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.clock import NOW, Clock
 from tests.engines import PostgresServer, outside
@@ -31,7 +36,7 @@ class Node:
     def __init__(self, url: str, clock: Clock) -> None:
         self.url = url
         self.names = Names()
-        self.store = open_postgres(url, clock, self.names.follow_all)
+        self.store = open_postgres(url, clock, self.names)
         self._runner = asyncio.Runner()
 
     def write(self, work: Work[T]) -> T:
@@ -114,7 +119,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(nodes: list[Node]
     ).fetchall()
     indexes = sqlite.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     assert len(columns) > 200
-    ours = "('commit_clock', 'last_number', 'schema_version')"
+    ours = "('commit_clock', 'last_number', 'lease', 'schema_version')"
     assert set(
         outside(
             nodes[0].url,
@@ -225,8 +230,16 @@ def test_networks_that_another_node_stored_are_known(nodes: list[Node]) -> None:
     for pk, text in enumerate(("203.0.113.0/24", "198.51.100.0/22", "2001:db8::/32"), 1):
         new = {packed(parse_network(text)): pk}
         one.write(lambda tx, new=new: indicators.add_networks(tx, new, one.names))  # type: ignore[misc]
-        assert other.read(lambda _: other.names.networks.prefixes) == one.names.networks.prefixes
+        wait_until(lambda: other.names.networks.prefixes == one.names.networks.prefixes)
         assert other.names.networks.around(text.partition("/")[0])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Waits for something that must come true."""
+    give_up_at_s = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < give_up_at_s
+        time.sleep(0.01)
 
 
 def heard_by(node: Node) -> Callable[[], set[str]]:
@@ -279,11 +292,29 @@ def test_a_node_that_lost_its_connection_takes_all_to_be_changed(nodes: list[Nod
     assert nodes[1].store.kept_version > kept
 
 
-def test_a_unit_whose_connection_is_lost_is_refused_and_stores_nothing(nodes: list[Node]) -> None:
+@pytest.mark.parametrize("often", [1, 3])
+def test_a_unit_whose_connection_is_lost_is_done_again_and_stored_once(nodes: list[Node], often: int) -> None:
+    times: list[int] = []
+
+    def work(tx: Transaction) -> None:
+        tx.db.run("INSERT INTO source (name) VALUES ('once')")
+        times.append(tx.now)
+        if len(times) <= often:
+            end_sessions(nodes[0].url)
+        put("once")(tx)
+
+    nodes[0].write(work)
+    assert len(times) == often + 1
+    assert nodes[0].read(stored) == {"once"}
+
+
+def test_a_unit_that_failed_for_a_reason_that_stays_is_refused_and_stores_nothing(nodes: list[Node]) -> None:
     def work(tx: Transaction) -> None:
         put("lost")(tx)
-        end_sessions(nodes[0].url)
-        put("lost, too")(tx)
+        tx.db.run("SET LOCAL lock_timeout = '10ms'")
+        with psycopg.connect(nodes[0].url) as other:
+            other.execute("LOCK TABLE job_run")
+            tx.db.row("SELECT 1 FROM job_run")
 
     with pytest.raises(StorageUnavailable) as caught:
         nodes[0].write(work)
@@ -292,11 +323,75 @@ def test_a_unit_whose_connection_is_lost_is_refused_and_stores_nothing(nodes: li
     assert nodes[0].read(stored) == {"next"}
 
 
+@contextmanager
+def losing_commits(url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The address of a way to the server on which the answer to the next commit after the event is lost, with the
+    connection."""
+    settings = conninfo_to_dict(url)
+    to_server = f"{settings['host']}/.s.PGSQL.{settings.get('port', 5432)}"
+    losing = threading.Event()
+    threads: list[threading.Thread] = []
+    ends: list[socket.socket] = []
+
+    def carry(source: socket.socket, target: socket.socket, is_client: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+                if is_client and losing.is_set() and b"COMMIT\0" in data:
+                    losing.clear()
+                    target.recv(1, socket.MSG_PEEK)  # it has taken place
+                    break
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                ends.extend((client, server))
+                server.connect(to_server)
+                for way in ((client, server, True), (server, client, False)):
+                    threads.append(threading.Thread(target=carry, args=way))
+                    threads[-1].start()
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{folder}/.s.PGSQL.5432")
+        listening.listen()
+        threads.append(threading.Thread(target=accept))
+        threads[0].start()
+        yield make_conninfo(url, host=folder, port=5432), losing
+        listening.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+        for end in ends:
+            end.close()
+
+
+def test_a_commit_whose_answer_is_lost_is_found_to_have_taken_place(url: str) -> None:
+    times: list[int] = []
+
+    def work(tx: Transaction) -> None:
+        times.append(tx.now)
+        put(f"{len(times)}")(tx)
+
+    with losing_commits(url) as (lossy, losing):
+        node = Node(lossy, Clock())
+        losing.set()
+        node.write(work)
+        assert len(times) == 1
+        assert node.read(stored) == {"1"}
+        node.write(work)
+        node.close()
+    assert outside(url, "SELECT name FROM meta ORDER BY name") == [("1",), ("2",)]
+
+
 def test_a_statement_that_failed_unseen_spoils_no_commit(nodes: list[Node]) -> None:
     def work(tx: Transaction) -> None:
         put("half")(tx)
         try:
-            tx.db.run("SELECT nothing FROM nowhere")
+            tx.db.row("SELECT nothing FROM nowhere")
         except psycopg.Error:
             return
 

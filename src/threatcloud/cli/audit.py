@@ -9,12 +9,14 @@ from threatcloud.cli.command import DbPath, api_command, command
 from threatcloud.cli.connect import Api
 from threatcloud.cli.failures import CommandFailed
 from threatcloud.cli.output import Json, print_fields, print_table, show
-from threatcloud.config import Settings, load_settings
+from threatcloud.config import Settings, local_settings
 from threatcloud.domain.audit import AuditEntry, Verdict, verify_chain
 from threatcloud.services.backups import existing
 from threatcloud.services.secrets import load_secret
+from threatcloud.services.sharing import shared_secret
 from threatcloud.storage import ledger
-from threatcloud.storage.sqlite import SQLiteConnection
+from threatcloud.storage.driver import Connection
+from threatcloud.storage.opening import reading
 
 app: Final = typer.Typer(help="The audit ledger: list, verify.", no_args_is_help=True)
 
@@ -59,7 +61,7 @@ def verify(
 
     Works while a server runs. Keep the printed link elsewhere: it is what a cut at the ledger's end shows by.
     """
-    verdict, has_link = _verified(load_settings({"db_path": db_path}), link)
+    verdict, has_link = _verified(local_settings(db_path), link)
     problem = verdict.problem
     if problem is None and not has_link:
         problem = "the given link is not in it: entries were cut off, or the link is of another ledger"
@@ -71,18 +73,17 @@ def verify(
 
 def _verified(settings: Settings, link: str | None) -> tuple[Verdict, bool]:
     """The verdict, and whether the link (if any) is in the chain."""
-    connection = SQLiteConnection(existing(settings.db_path), writable=False)
-    secret = load_secret(existing(settings.secret_path))
     has_link = link is None
 
-    def entries() -> Iterator[AuditEntry]:
+    def entries(connection: Connection) -> Iterator[AuditEntry]:
         nonlocal has_link
         for entry in ledger.walk(connection):
             has_link = has_link or entry.link.hex() == link
             yield entry
 
-    try:
-        connection.run("BEGIN")
-        return verify_chain(secret.audit, entries()), has_link
-    finally:
-        connection.close()
+    with reading(settings.database_url or existing(settings.db_path)) as connection:
+        if settings.database_url is None:
+            secret = load_secret(existing(settings.secret_path))
+        else:
+            secret = shared_secret(connection, settings.secret_file)
+        return verify_chain(secret.audit, entries(connection)), has_link

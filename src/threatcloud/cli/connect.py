@@ -18,7 +18,7 @@ import msgspec
 
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.output import note
-from threatcloud.config import Settings, load_settings, unknown_variables
+from threatcloud.config import Settings, local_settings, unknown_variables
 from threatcloud.http.local_server import socket_path
 from threatcloud.storage.lock import DatabaseInUse
 
@@ -175,10 +175,10 @@ async def connect(
         async with httpx.AsyncClient(base_url=_checked(url), headers=headers, timeout=_timeout()) as http:
             yield Api(http, is_local=False)
         return
-    settings = load_settings({"db_path": target.db_path})
+    settings = local_settings(target.db_path)
     for said in unknown_variables():
         note(said)
-    if not creates and not settings.db_path.exists():
+    if not creates and settings.database_url is None and not settings.db_path.exists():
         raise CommandFailed(
             f"there is no database at {settings.db_path}: start one with threat-cloud serve, or say where it is with "
             "--db-path FILE or --url URL",
@@ -200,7 +200,7 @@ async def connect(
 
 async def _reach(settings: Settings) -> "Path | Node":
     """The socket of the server that has the database open; where none has, the database opened here."""
-    path = socket_path(settings.db_path)
+    path = socket_path(settings.own_path)
     give_up_at_s = time.monotonic() + PATIENCE_S
     while not _answers(path):
         from threatcloud.bootstrap import open_node, tune_collector

@@ -115,7 +115,7 @@ def _between(db: Connection, after_seq: int, to_seq: int) -> tuple[list[Decision
     new = _of_ip(changes.added)
     keys = {value: indicator_key(IndicatorType.IP, value) for value in new}
     said = indicators.briefs(db, sorted(keys.values()))
-    categories = {value: said[key].category for value, key in keys.items() if key in said}
+    categories = {value: said[key][4] for value, key in keys.items() if key in said}
     return (
         [crowdsec.decision(value, None, over=True) for value in over],
         [crowdsec.decision(value, categories.get(value)) for value in new],

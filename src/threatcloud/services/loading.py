@@ -16,9 +16,11 @@ _log = structlog.get_logger("loading")
 
 
 def _load_whole_guard(settings: Settings) -> LoadedGuard:
-    """Where there is a database, the benign lists are kept beside it: making them takes most of a second."""
+    """Where a process has a place of its own, the benign lists are kept there: making them takes most of a second."""
     own = sorted(settings.benign_lists.glob("*.txt")) if settings.benign_lists else []
-    kept = settings.db_path.with_name(f"{settings.db_path.name}.benign") if settings.db_path.exists() else None
+    place = settings.own_path
+    has_place = place.exists() if settings.database_url is None else place.parent.exists()
+    kept = place.with_name(f"{place.name}.benign") if has_place else None
     loaded = load_guard(own, kept=kept)
     if loaded.missing:
         _log.warning("degraded: benign lists are missing", lists=loaded.missing)

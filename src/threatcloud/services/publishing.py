@@ -9,7 +9,8 @@ import gzip
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -106,7 +107,8 @@ class Publisher:
         async with self._refreshing:
             if not self._is_started:
                 await self._take_up()
-                await self._refresh({wanted.type for wanted in DEFAULT_LISTS})
+                if self._store.leads or self._release is None:
+                    await self._refresh({wanted.type for wanted in DEFAULT_LISTS})
                 self._is_started = True
 
     @property
@@ -115,11 +117,21 @@ class Publisher:
         return self._is_started
 
     async def _take_up(self) -> None:
-        for saved in await self._store.scan(feeds.load_snapshots):
-            for wanted in DEFAULT_LISTS:
-                if saved.name == _name(wanted):
-                    self._default[wanted] = await asyncio.to_thread(_unpack, saved)
-        self._release = await self._store.read(feeds.newest_release)
+        """What was stored and is not here yet, by a node that rendered it or before a restart."""
+        known = {wanted: (published.generated_at, published.fingerprint) for wanted, published in self._default.items()}
+
+        def read(db: Connection) -> tuple[Release | None, list[tuple[FeedList, SavedSnapshot | None]]]:
+            moved = [
+                (wanted, feeds.load_snapshot(db, _name(wanted)))
+                for wanted in DEFAULT_LISTS
+                if feeds.snapshot_time(db, _name(wanted)) != known.get(wanted)
+            ]
+            return feeds.newest_release(db), moved
+
+        self._release, moved = await self._store.scan(read)
+        for wanted, saved in moved:
+            if saved is not None:
+                self._default[wanted] = await asyncio.to_thread(_unpack, saved)
 
     async def get(self, wanted: FeedList) -> Published:
         """The list as it stands now, rendered first where nobody has asked for it since it changed."""
@@ -157,23 +169,33 @@ class Publisher:
 
     async def renew(self, kinds: set[IndicatorType]) -> None:
         """Renders lists of these types anew and stores every default list: of older bodies nothing is left."""
-        self.shelf.clear()
-        self.renderings.clear()
-        await self.refresh(kinds)
+        self.forget()
+        await self.start()
+        async with self._refreshing:
+            await self._refresh(kinds)
         self._unsaved |= self._default.keys()
         await self.save()
+
+    def forget(self) -> None:
+        """Lets go of what was rendered for who asked: something in it was erased."""
+        self.shelf.clear()
+        self.renderings.clear()
+        self._stale |= {*self._other, *self._building}
 
     async def refresh(self, kinds: set[IndicatorType]) -> int:
         """Renders the default lists of these types anew, and of those whose members changed since the last release,
         then enters the next release; gives how many lists changed.
 
         The release ends at the change that was the last before rendering: a list may hold a little more than its
-        release says, never less, so that a delta from it loses nothing.
+        release says, never less, so that a delta from it loses nothing. Of several nodes one renders, and the others
+        take up what it has stored.
         """
         await self.start()
         async with self._refreshing:
             began_s = time.monotonic()
-            changed = await self._refresh(kinds)
+            if self._store.is_shared:
+                await self._take_up()
+            changed = await self._refresh(kinds) if self._store.leads else 0
             self._waits_since_s = began_s if self._changed_s > began_s else None
             return changed
 
@@ -205,6 +227,11 @@ class Publisher:
         """For how long what may have changed lists has waited to be published; 0 when nothing does."""
         return time.monotonic() - self._waits_since_s if self._waits_since_s else 0.0
 
+    async def _saved(self, wanted: FeedList) -> SavedSnapshot:
+        known = self._default[wanted]
+        body = await self.body(known, "zstd")
+        return SavedSnapshot(_name(wanted), known.generated_at, known.entries, known.fingerprint, body)
+
     def mark_stale(self, kinds: set[IndicatorType]) -> None:
         """Notes that lists of these types have changed: those that are no default are rendered when asked for."""
         self._stale |= {wanted for wanted in (*self._other, *self._building) if wanted.type in kinds}
@@ -213,10 +240,7 @@ class Publisher:
         """Stores the default bodies that changed since they were stored; gives how many."""
         due, self._unsaved = self._unsaved, set()
         for wanted in due:
-            known = self._default[wanted]
-            body = await self.body(known, "zstd")
-            saved = SavedSnapshot(_name(wanted), known.generated_at, known.entries, known.fingerprint, body)
-            await self._store.write(partial(feeds.save_snapshot, snapshot=saved))
+            await self._store.write(partial(_store_lists, lists=[await self._saved(wanted)]))
         return len(due)
 
     def figures(self) -> dict[str, Published]:
@@ -234,15 +258,21 @@ class Publisher:
         return self._release
 
     async def _render(self, wanted: FeedList, known: Published | None) -> Published:
-        now = self._clock()
+        now, is_agreed = self._clock(), self._store.is_shared and wanted not in DEFAULT_LISTS
 
-        def read(db: Connection) -> Published:
+        def read(db: Connection) -> tuple[ListBody, tuple[int, str] | None]:
             body = feeds.render_list(db, *wanted)
-            if known is not None and known.fingerprint == body.fingerprint:
-                return known
-            return _pack(wanted, body, now, known)
+            return body, feeds.snapshot_time(db, _name(wanted)) if is_agreed else None
 
-        return await self._store.scan(read)
+        body, agreed = await self._store.scan(read)
+        if known is not None and known.fingerprint == body.fingerprint:
+            return known
+        generated_at = max(now, (known.modified_s + 1) * SECOND_MS) if known else now
+        if is_agreed:
+            if agreed is None or agreed[1] != body.fingerprint:
+                agreed = await self._store.write(partial(_agree, wanted=wanted, body=body, at=generated_at))
+            generated_at = agreed[0]
+        return await asyncio.to_thread(_pack, wanted, body, generated_at)
 
     def _keep_other(self, wanted: FeedList, published: Published) -> None:
         self._other[wanted] = published
@@ -256,14 +286,21 @@ class Publisher:
         known = self._release
         if known is not None and known.seq >= seq and known.rules_at >= rules_at:
             return
+        lists: list[SavedSnapshot] = []
+        if self._store.is_shared:  # together, so that every node has the lists of its version
+            lists = [await self._saved(wanted) for wanted in self._unsaved]
 
         def work(tx: Transaction) -> Release:
+            _store_lists(tx, lists)
             last = feeds.newest_release(tx.db)
             release = Release(next_version(last.version if last else None, tx.now), seq, tx.now, rules_at)
             feeds.add_release(tx, release)
+            tx.announce(feeds.PUBLISHED)
             return release
 
         self._release = await self._store.write(work)
+        if lists:
+            self._unsaved = set()
 
 
 class RefreshLoop:
@@ -276,13 +313,17 @@ class RefreshLoop:
 
     def __init__(self, publisher: Publisher, store: Store) -> None:
         self._publisher = publisher
+        #: Where nodes share the lists, each looks now and then: one may have missed a word, or come to lead.
+        self._is_shared = store.is_shared
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         store.listen(self._committed)
 
     def _committed(self, topics: set[str]) -> None:
         kinds = {kind for kind in IndicatorType if feeds.feed_topic(kind) in topics}
-        if kinds or rules.TOPIC in topics:
+        if feeds.ERASED in topics:
+            self._loop.call_soon_threadsafe(self._publisher.forget)
+        if kinds or not topics.isdisjoint({rules.TOPIC, feeds.PUBLISHED}):
             self._loop.call_soon_threadsafe(self._note, kinds)
 
     def _note(self, kinds: set[IndicatorType]) -> None:
@@ -294,7 +335,9 @@ class RefreshLoop:
         """Starts the publisher, then refreshes, until cancelled."""
         self._wake.set()
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_S if self._is_shared else None):
+                    await self._wake.wait()
             self._wake.clear()
             began_s = time.monotonic()
             try:
@@ -312,11 +355,31 @@ def _rest_s(took_s: float) -> float:
 
 
 def _name(wanted: FeedList) -> str:
-    return f"{wanted.type.value}-blocklist"
+    name = f"{wanted.type.value}-blocklist"
+    if wanted in DEFAULT_LISTS:
+        return name
+    return f"{name} {wanted.max_reputation} {wanted.category or '*'} {'hosts' if wanted.hosts_only else 'all'}"
 
 
-def _pack(wanted: FeedList, body: ListBody, now: int, before: Published | None) -> Published:
-    generated_at = max(now, (before.modified_s + 1) * SECOND_MS) if before else now
+def _store_lists(tx: Transaction, lists: Sequence[SavedSnapshot]) -> None:
+    """Stores rendered lists, and has other nodes take them up."""
+    for saved in lists:
+        feeds.save_snapshot(tx, saved)
+        tx.announce(feeds.PUBLISHED)
+
+
+def _agree(tx: Transaction, wanted: FeedList, body: ListBody, at: int) -> tuple[int, str]:
+    """The time of a list that nodes render for themselves, the same on all: that of the first to render it as it is."""
+    agreed = feeds.snapshot_time(tx.db, _name(wanted))
+    if agreed is not None and agreed[1] == body.fingerprint:
+        return agreed
+    if agreed is not None:
+        at = max(at, agreed[0] + SECOND_MS)
+    feeds.save_snapshot(tx, SavedSnapshot(_name(wanted), at, body.entries, body.fingerprint, b""))
+    return at, body.fingerprint
+
+
+def _pack(wanted: FeedList, body: ListBody, generated_at: int) -> Published:
     text = plain_header(wanted.type, generated_at, body.entries) + body.lines
     return publish(text, body.entries, body.fingerprint, generated_at)
 

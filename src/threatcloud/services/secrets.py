@@ -10,7 +10,7 @@ from typing import Final
 
 from threatcloud.domain.errors import DomainError
 
-_BYTES: Final = 32
+SECRET_BYTES: Final = 32
 
 
 class SecretUnusable(DomainError):
@@ -27,6 +27,8 @@ class Secret:
         self.audit = hmac.digest(root, b"threat-cloud audit ledger", "sha256")
         self.limits = hmac.digest(root, b"threat-cloud shared limits", "sha256")
         self._webhooks = hmac.digest(root, b"threat-cloud webhooks", "sha256")
+        #: Tells the same secret again, and nothing else of it.
+        self.mark = hmac.digest(root, b"threat-cloud mark", "sha256").hex()[:32]
         self._credentials = hmac.digest(root, b"threat-cloud trapped credentials", "sha256")
 
     def digest_key(self, key: str) -> bytes:
@@ -50,7 +52,7 @@ def load_secret(path: Path) -> Secret:
             _make(path)
         except OSError as error:
             raise SecretUnusable(f"cannot make the secret file {path}: {error.strerror}") from error
-    return _read(path)
+    return read_secret(path)
 
 
 def _make(path: Path) -> None:
@@ -60,7 +62,7 @@ def _make(path: Path) -> None:
     made = Path(name)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(_BYTES) + "\n")
+            file.write(secrets.token_hex(SECRET_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -76,7 +78,8 @@ def _make(path: Path) -> None:
     os.close(folder)
 
 
-def _read(path: Path) -> Secret:
+def read_secret(path: Path) -> Secret:
+    """The secret of a file that exists; SecretUnusable says what is wrong with it."""
     try:
         if path.stat().st_mode & 0o077:
             raise SecretUnusable(f"the secret file {path} can be read by others: chmod 600 {path}")
@@ -85,6 +88,6 @@ def _read(path: Path) -> Secret:
         raise SecretUnusable(f"cannot read the secret file {path}: {error.strerror}") from error
     except ValueError as error:
         raise SecretUnusable(f"the secret file {path} does not hold hexadecimal digits") from error
-    if len(root) < _BYTES:
-        raise SecretUnusable(f"the secret file {path} must hold {2 * _BYTES} hexadecimal digits")
+    if len(root) < SECRET_BYTES:
+        raise SecretUnusable(f"the secret file {path} must hold {2 * SECRET_BYTES} hexadecimal digits")
     return Secret(root)

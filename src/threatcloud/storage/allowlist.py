@@ -11,9 +11,11 @@ from typing import Final, NamedTuple
 from threatcloud.domain.allow_entry import AllowEntry, allowlist_of
 from threatcloud.domain.allowlist import Allowlist
 from threatcloud.domain.indicator import IndicatorType
+from threatcloud.storage import meta
 from threatcloud.storage.driver import Connection, Row, Transaction
 
 _COLUMNS: Final = "pk, type, value, note, created_at, created_by, expires_at"
+_VERSION: Final = "allowlist"
 _ADDED: Final = "added"
 _REMOVED: Final = "removed"
 _SHOWN: Final = f"coalesce(unsettled, '') <> '{_REMOVED}'"
@@ -49,8 +51,7 @@ class CurrentAllowlist:
 
 def version_of(db: Connection) -> str | None:
     """What differs whenever the list does; None before it ever had an entry."""
-    row = db.row("SELECT value FROM meta WHERE name = 'allowlist'")
-    return row[0] if row else None
+    return meta.find(db, _VERSION)
 
 
 def put(tx: Transaction, new: StoredEntry, *, is_settled: bool) -> bool:
@@ -86,10 +87,7 @@ def settle(tx: Transaction, entries: Iterable[AllowEntry]) -> None:
 
 def _renew(tx: Transaction) -> None:
     # Random, since a counter would come to the same figure again after a unit that rolled back.
-    tx.db.run(
-        "INSERT INTO meta (name, value) VALUES ('allowlist', ?) ON CONFLICT (name) DO UPDATE SET value=excluded.value",
-        (secrets.token_hex(8),),
-    )
+    meta.put(tx, _VERSION, secrets.token_hex(8))
 
 
 def find(db: Connection, key: bytes) -> StoredEntry | None:

@@ -9,7 +9,7 @@ import msgspec
 from threatcloud.domain.features import Saying, most_members, relation_feature
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.state import BENIGN_CODES, IndicatorState
-from threatcloud.storage import campaigns
+from threatcloud.storage import campaigns, meta
 from threatcloud.storage.driver import Connection, Row, Transaction
 
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
@@ -45,16 +45,13 @@ class Told(NamedTuple):
 
 def place(db: Connection) -> Place:
     """Where to go on."""
-    row = db.row("SELECT value FROM meta WHERE name = ?", (_PLACE,))
-    return Place(*map(int, row[0].split())) if row else Place()
+    known = meta.find(db, _PLACE)
+    return Place(*map(int, known.split())) if known else Place()
 
 
 def keep_place(tx: Transaction, where: Place) -> None:
     """Notes how far it got."""
-    tx.db.run(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (_PLACE, " ".join(map(str, where))),
-    )
+    meta.put(tx, _PLACE, " ".join(map(str, where)))
 
 
 _SUBJECT: Final = "pk, id, type, value, updated_at, withheld_code"

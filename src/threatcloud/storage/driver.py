@@ -17,6 +17,10 @@ class StorageUnavailable(Busy):
     code = "storage_unavailable"
 
 
+class TryAgain(StorageUnavailable):
+    """Nothing was stored, for a reason that passes: the same may go well in a moment."""
+
+
 class Connection(Protocol):
     """One connection. SQL is written as SQLite has it, with ``?`` placeholders and ``keys()`` for a list of values.
 
@@ -45,10 +49,13 @@ class Connection(Protocol):
         """The text of a member of an object in JSON; NULL where it has none."""
 
     def run(self, sql: str, params: Params = ()) -> None:
-        """Runs a statement whose rows, if any, do not matter."""
+        """Runs a statement whose rows, if any, do not matter. That it failed may only be raised by what comes next."""
 
     def run_many(self, sql: str, params: Iterable[Params]) -> None:
-        """Runs a statement once for each set of parameters."""
+        """Runs a statement once for each set of parameters. As ``run``."""
+
+    def settle(self) -> None:
+        """Returns once all that was run is done; raises what went wrong."""
 
 
 class Transaction:

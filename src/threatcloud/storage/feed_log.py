@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from threatcloud.domain.times import DAY_MS
+from threatcloud.storage import meta
 from threatcloud.storage.driver import Connection, Transaction
 
 _FLOOR: Final = "feed_floor"
@@ -26,17 +27,13 @@ class Floor(NamedTuple):
 
 def floor(db: Connection) -> Floor:
     """Where the past begins."""
-    row = db.row("SELECT value FROM meta WHERE name = ?", (_FLOOR,))
-    return Floor(*map(int, row[0].split())) if row else Floor()
+    known = meta.find(db, _FLOOR)
+    return Floor(*map(int, known.split())) if known else Floor()
 
 
 def _raise_floor(tx: Transaction, to: Floor) -> None:
     known = floor(tx.db)
-    value = f"{max(known.seq, to.seq)} {max(known.at, to.at)}"
-    tx.db.run(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (_FLOOR, value),
-    )
+    meta.put(tx, _FLOOR, f"{max(known.seq, to.seq)} {max(known.at, to.at)}")
 
 
 def last_before(db: Connection, at: int) -> int:

@@ -55,6 +55,11 @@ class Departure(NamedTuple):
     at: int
 
 
+#: Announced when lists or a release were stored for other nodes to take up, and when something was erased.
+PUBLISHED: Final = "published"
+ERASED: Final = "erased"
+
+
 def feed_topic(kind: IndicatorType) -> str:
     """The topic that says something published about indicators of this type has changed."""
     return f"feed:{kind.value}"
@@ -322,12 +327,16 @@ class SavedSnapshot(NamedTuple):
     body_zstd: bytes
 
 
-def load_snapshots(db: Connection) -> list[SavedSnapshot]:
-    """All saved bodies."""
-    return [
-        SavedSnapshot(*row)
-        for row in db.rows("SELECT name, generated_at, entries, fingerprint, body_zstd FROM snapshot")
-    ]
+def load_snapshot(db: Connection, name: str) -> SavedSnapshot | None:
+    """The saved body of this name, or None."""
+    row = db.row("SELECT name, generated_at, entries, fingerprint, body_zstd FROM snapshot WHERE name = ?", (name,))
+    return SavedSnapshot(*row) if row else None
+
+
+def snapshot_time(db: Connection, name: str) -> tuple[int, str] | None:
+    """When the saved body of this name was rendered, and its fingerprint; None when there is none."""
+    row = db.row("SELECT generated_at, fingerprint FROM snapshot WHERE name = ?", (name,))
+    return (row[0], row[1]) if row else None
 
 
 def save_snapshot(tx: Transaction, snapshot: SavedSnapshot) -> None:
@@ -341,5 +350,6 @@ def save_snapshot(tx: Transaction, snapshot: SavedSnapshot) -> None:
 
 
 def drop_snapshots(tx: Transaction) -> None:
-    """Forgets all saved bodies."""
+    """Forgets all saved bodies, and has every node let go of what it has rendered."""
     tx.db.run("DELETE FROM snapshot")
+    tx.announce(ERASED)

@@ -1,7 +1,7 @@
 """Small tables kept in memory, since every fact or look-up refers to them: sources, reporters, networks, allowlist."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from threatcloud.domain.network_map import NetworkMap
 from threatcloud.domain.report import Role
@@ -12,6 +12,20 @@ from threatcloud.storage.driver import Connection, Transaction
 TOPIC: Final = "names"
 #: Lists of sources that are kept decoded: most indicators share a few.
 _MAX_LISTS: Final = 10_000
+
+
+class UnknownName(KeyError):
+    """A row number that another process has given, and that was not read yet."""
+
+
+T = TypeVar("T")
+
+
+class _Known(dict[int, T]):
+    """By row number."""
+
+    def __missing__(self, pk: int) -> T:
+        raise UnknownName(pk)
 
 
 class Reporter(NamedTuple):
@@ -30,9 +44,9 @@ class Names:
     """
 
     def __init__(self, map_memory: memoryview | None = None) -> None:
-        self._source_by_pk: dict[int, str] = {}
+        self._source_by_pk: _Known[str] = _Known()
         self._source_pk: dict[str, int] = {}
-        self._reporter_by_pk: dict[int, Reporter] = {}
+        self._reporter_by_pk: _Known[Reporter] = _Known()
         self._reporter_by_name: dict[str, Reporter] = {}
         #: Networks that are stored, or may have been: more do no harm.
         self.networks = NetworkMap(map_memory)

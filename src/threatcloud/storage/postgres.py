@@ -11,12 +11,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
-from psycopg import RawCursor, errors
+from psycopg import errors
+from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
+from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+from psycopg.types.numeric import NumericBinaryLoader
 
-from threatcloud.storage.driver import Params, Row, StorageUnavailable
+from threatcloud.storage.driver import Params, Row, StorageUnavailable, TryAgain
+from threatcloud.storage.postgres_wire import Wait, Wire, storable, wait_here
 
 #: What a connection is opened with where the address says nothing else: a server that is cut off is noticed.
 _CONNECT: Final = {
@@ -29,13 +32,23 @@ _CONNECT: Final = {
 }
 #: How long a writer waits for another, and how long one that says nothing may hold up the others.
 _SESSION: Final = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s'"
-_PREPARED: Final = 500
+BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: What is wrong with the server or the way to it, and not with a statement.
 _TROUBLE: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
     errors.InFailedSqlTransaction,  # somebody hid what was wrong
+)
+#: After these nothing is stored, and the same may go well at once.
+_PASSING: Final = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.IdleInTransactionSessionTimeout,
+    errors.ReadOnlySqlTransaction,  # the server became a standby, and another is to take its place
 )
 _WORDS: Final = re.compile(r"'[^']*'|\?\d*|\bLIKE\b|\bINDEXED BY \w+|\bCROSS(?= JOIN)")
 
@@ -69,46 +82,40 @@ def _with_keys(sql: str, element: str) -> str:
     return sql.replace("IN keys()", f"= ANY ({keys})").replace("keys()", f"(SELECT unnest({keys}) AS key)")
 
 
-def _storable(params: Params) -> Params:
-    """The parameters without the one character that texts of the engine cannot hold: its symbol stands for it."""
-    for value in params:
-        if type(value) is str and "\0" in value:
-            return [item.replace("\0", "\u2400") if type(item) is str else item for item in params]
-    return params
-
-
 class PostgresConnection:
-    """A connection as ``driver.Connection`` wants it. Not in a transaction until BEGIN is run."""
+    """A connection as ``driver.Connection`` wants it. Not in a transaction until BEGIN is run.
 
-    def __init__(self, url: str) -> None:
+    ``wait``: how it waits for the server. ``session``: how its session is set up.
+    """
+
+    def __init__(self, url: str, wait: Wait = wait_here, session: str = _SESSION) -> None:
         try:
             settings: dict[str, Any] = {**_CONNECT, **conninfo_to_dict(url), "client_encoding": "utf8"}
             self.raw = psycopg.connect(**settings, autocommit=True)
-            self.raw.execute(_SESSION)
+            self.raw.execute(session.encode())
         except psycopg.Error as error:
-            raise StorageUnavailable(f"cannot open the database: {error}") from error
-        self.raw.prepared_max = _PREPARED
-        for kind in (int, bool):
-            self.raw.adapters.register_dumper(kind, Int8BinaryDumper)
+            raise TryAgain(
+                f"cannot open the database: {str(error).strip()}; see that the server runs and TC_DATABASE_URL is right"
+            ) from error
         self.raw.adapters.register_loader("numeric", _WholeNumber)
-        self._cursor = RawCursor(self.raw)
-        self._cursor.format = psycopg.pq.Format.BINARY
+        self._rows = Transformer(self.raw)
+        self.wire = Wire(self.raw.pgconn, wait)
 
     def row(self, sql: str, params: Params = ()) -> Row | None:
         """See ``driver.Connection.row``."""
-        rows = self._execute(sql, params)
+        rows = self._ask(sql, params)
         return rows[0] if rows else None
 
     def rows(self, sql: str, params: Params = ()) -> list[Row]:
         """See ``driver.Connection.rows``."""
-        return self._execute(sql, params)
+        return self._ask(sql, params)
 
     def rows_in(self, sql: str, keys: Sequence[bytes] | Sequence[int], params: Params = ()) -> list[Row]:
         """See ``driver.Connection.rows_in``."""
         if not keys:
             return []
         element = "bytea" if isinstance(keys[0], bytes) else "bigint"
-        return self._execute(_with_keys(sql, element), (list(keys), *params))
+        return self._ask(_with_keys(sql, element), (list(keys), *params))
 
     def joined_lines(self, text: str) -> str:
         """See ``driver.Connection.joined_lines``."""
@@ -124,57 +131,85 @@ class PostgresConnection:
         return f"({column}::json ->> '{name}')"
 
     def run(self, sql: str, params: Params = ()) -> None:
-        """See ``driver.Connection.run``."""
-        self._execute(sql, params)
+        """See ``driver.Connection.run``. It is sent with what follows."""
+        try:
+            self.wire.add(translated(sql), params)
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
 
     def run_many(self, sql: str, params: Iterable[Params]) -> None:
-        """See ``driver.Connection.run_many``."""
+        """See ``driver.Connection.run_many``. They are sent with what follows."""
+        text = translated(sql)
         try:
-            self._cursor.executemany(translated(sql), map(_storable, params))
-        except _TROUBLE as error:
-            raise StorageUnavailable(f"the database cannot be written: {error}") from error
+            for each in params:
+                self.wire.add(text, each)
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    def settle(self) -> None:
+        """See ``driver.Connection.settle``."""
+        try:
+            self.wire.settle()
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
 
     def copy_in(self, sql: str, rows: Iterable[Params]) -> None:
         """Stores rows by ``COPY … FROM STDIN``: several times as fast as inserts, and only that."""
         try:
-            with self.raw.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+            with self.wire.put_aside(), self.raw.cursor() as cursor, cursor.copy(sql.encode()) as copy:
                 for row in rows:
-                    copy.write_row(_storable(row))
+                    copy.write_row([storable(item) if isinstance(item, str) else item for item in row])
         except _TROUBLE as error:
             raise StorageUnavailable(f"the database cannot be written: {error}") from error
 
     def control(self, sql: str) -> None:
-        """Runs BEGIN, COMMIT or ROLLBACK: at half the price of what may have parameters and rows."""
-        try:
-            result = self.raw.pgconn.exec_(sql.encode())
-        except _TROUBLE as error:
-            raise StorageUnavailable(f"the database does not answer: {error}") from error
-        if result.status != ExecStatus.COMMAND_OK:
-            raise StorageUnavailable(f"the database does not answer: {result.get_error_message()}")
+        """Runs BEGIN, COMMIT or ROLLBACK, and waits for it."""
+        done = self._result(sql.encode(), ()).command_status or b""
+        if sql == "COMMIT" and done != b"COMMIT":
+            raise StorageUnavailable("the database did not commit: somebody hid what was wrong")
 
     def script(self, sql: str) -> None:
-        """Runs statements as they are, one after the other."""
+        """Runs statements as they are, one after the other, by themselves: not while others wait to be sent."""
         try:
-            self.raw.execute(sql.encode())
-        except _TROUBLE as error:
-            raise StorageUnavailable(f"the database cannot be written: {error}") from error
+            with self.wire.put_aside():
+                self.raw.execute(sql.encode())
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
 
-    def _execute(self, sql: str, params: Params) -> list[Row]:
+    def _ask(self, sql: str, params: Params) -> list[Row]:
+        result = self._result(translated(sql), params)
+        if not result.nfields:
+            return []
+        self._rows.set_pgresult(result)
+        return self._rows.load_rows(0, result.ntuples, tuple)
+
+    def _result(self, text: bytes, params: Params) -> PGresult:
         try:
-            self._cursor.execute(translated(sql), _storable(params))
-            return self._cursor.fetchall() if self._cursor.description else []
-        except _TROUBLE as error:
-            raise StorageUnavailable(f"the database does not answer: {error}") from error
+            return self.wire.ask(text, params)
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: psycopg.Error) -> Exception:
+        """What an error means to whoever waits; the error itself where it is of the statement."""
+        if self.is_lost or isinstance(error, _PASSING):
+            return TryAgain(f"the database does not answer: {str(error).strip()}")
+        if isinstance(error, _TROUBLE):
+            return StorageUnavailable(f"the database does not answer: {str(error).strip()}")
+        return error
 
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, be it one that can only be rolled back."""
-        return self.raw.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}
+        return self.raw.pgconn.transaction_status in {
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+            TransactionStatus.ACTIVE,
+        }
 
     @property
     def is_lost(self) -> bool:
         """Whether it can be used no more."""
-        return self.raw.closed
+        return self.raw.pgconn.status != ConnStatus.OK
 
     def close(self) -> None:
         """Closes the connection."""

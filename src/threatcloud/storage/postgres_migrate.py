@@ -17,7 +17,7 @@ def migrate_postgres(db: PostgresConnection, known: Sequence[Migration] | None =
     for a database of a newer version. Copies of the database are its operator's to make.
     """
     known = migrations("postgres") if known is None else known
-    db.run("BEGIN")
+    db.control("BEGIN")
     try:
         db.run("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
         db.run("CREATE TABLE IF NOT EXISTS schema_version (number bigint NOT NULL)")
@@ -26,8 +26,8 @@ def migrate_postgres(db: PostgresConnection, known: Sequence[Migration] | None =
         for step in due:
             db.script(step.sql)
             db.run("INSERT INTO schema_version (number) VALUES (?)", (step.number,))
-        db.run("COMMIT")
+        db.control("COMMIT")
     finally:
-        if db.in_transaction:
-            db.run("ROLLBACK")
+        if db.in_transaction and not db.is_lost:
+            db.control("ROLLBACK")
     return [step.name for step in due]

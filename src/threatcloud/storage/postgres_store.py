@@ -1,224 +1,44 @@
-"""The store over PostgreSQL: reads in threads, one writer thread a node, and word of what other nodes commit.
+"""The store over PostgreSQL: reads on the loop and in threads, one writer thread a node, and word of other nodes.
 
 Over all nodes one group commits at a time (docs/adr/0015): whoever holds the row of ``commit_clock``. So times grow and
 numbers follow each other in the order of commits, as they do with one writer.
 """
 
-import threading
-import uuid
-from collections.abc import Callable
-from contextlib import suppress
+import os
+import secrets
+import socket
 from typing import Final
 
-import psycopg
-
-from threatcloud.domain.indicator import IndicatorType
-from threatcloud.storage import feeds, rules
-from threatcloud.storage.driver import Connection, JointWork, P, Read, StorageUnavailable, T, Work
-from threatcloud.storage.pool import Pool, PoolFigures
+from threatcloud.storage.driver import JointWork, P, Read, T, Work
+from threatcloud.storage.names import Names
 from threatcloud.storage.postgres import PostgresConnection
+from threatcloud.storage.postgres_following import Following
 from threatcloud.storage.postgres_migrate import migrate_postgres
+from threatcloud.storage.postgres_pool import LoopReaders, Reading, ThreadReaders
+from threatcloud.storage.postgres_writing import PostgresEngine
 from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Writer, newest_time
 
-#: A point read waits for the network more than it works: these wait side by side.
-_READ_THREADS: Final = 8
+_POOL: Final = 8
 _SCAN_THREADS: Final = 3
-_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-#: Each statement sees what was committed before it: all there is, once it is this node's turn.
-_WRITING: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-#: Waits until no other node is within a commit, and gives the time of this one.
-_TAKE_TURN: Final = "UPDATE commit_clock SET at = CASE WHEN at < ? THEN ? ELSE at + 1 END RETURNING at"
-_CHANNEL: Final = "threatcloud"
-_TELL: Final = "SELECT pg_notify(?, ?)"
-#: How long a lost connection is left alone, and how soon the end is noticed where no server can tell of it.
-_PAUSE_S: Final = 1.0
-_ALL_TOPICS: Final = {*KEPT_TOPICS, rules.TOPIC, *map(feeds.feed_topic, IndicatorType)}
-
-OnBegin = Callable[[Connection], None]
-
-
-def _no_more(_: Connection) -> None:
-    """What is done at the start of a transaction where nothing is asked for."""
-
-
-def _begun(known: PostgresConnection | None, url: str, begin: str) -> PostgresConnection:
-    """A connection in a new transaction: the known one, or a new one where that was lost while nobody used it."""
-    if known is not None and not known.is_lost:
-        try:
-            known.control(begin)
-        except StorageUnavailable:
-            if not known.is_lost:
-                raise
-        else:
-            return known
-    connection = PostgresConnection(url)
-    connection.control(begin)
-    return connection
-
-
-class _Readers:
-    """Threads to read in, each with a connection of its own, which it opens anew when it is lost."""
-
-    def __init__(self, url: str, threads: int, name: str, on_begin: OnBegin) -> None:
-        self._url = url
-        self._on_begin = on_begin
-        self._own = threading.local()
-        self._opened: set[PostgresConnection] = set()
-        self._threads = Pool(threads, name)
-
-    async def run(self, fn: Read[T]) -> T:
-        """The answer of a read, in a transaction of its own."""
-        return await self._threads.run(self._run, fn)
-
-    def _run(self, fn: Read[T]) -> T:
-        connection = self._begin()
-        try:
-            self._on_begin(connection)
-            return fn(connection)
-        finally:
-            if connection.in_transaction:
-                connection.control("COMMIT")
-
-    def _begin(self) -> PostgresConnection:
-        known: PostgresConnection | None = getattr(self._own, "connection", None)
-        connection = _begun(known, self._url, _READING)
-        if connection is not known:
-            self._own.connection = connection
-            self._opened.add(connection)
-            if known is not None:
-                self._opened.discard(known)
-        return connection
-
-    def figures(self) -> PoolFigures:
-        """How its threads are used."""
-        return self._threads.figures()
-
-    def close(self) -> None:
-        """Lets the reads that run end, then closes the connections."""
-        self._threads.close()
-        for connection in self._opened:
-            connection.close()
-
-
-class _Engine:
-    """How the writer thread commits to PostgreSQL."""
-
-    def __init__(self, url: str, clock: Clock, newest: int, node: str, on_begin: OnBegin) -> None:
-        self._url = url
-        self._clock = clock
-        self._newest = newest
-        self._node = node
-        self._on_begin = on_begin
-        self._connection: PostgresConnection | None = None
-        #: How many commits changed what is kept in memory.
-        self.kept = 0
-
-    def begin(self) -> tuple[Connection, int]:
-        """See ``Engine.begin``."""
-        connection = self._connection = _begun(self._connection, self._url, _WRITING)
-        at_least = max(self._clock(), self._newest + 1)
-        turn = connection.row(_TAKE_TURN, (at_least, at_least))
-        assert turn is not None
-        self._on_begin(connection)
-        return connection, int(turn[0])
-
-    def commit(self, topics: set[str]) -> None:
-        """See ``Engine.commit``."""
-        assert self._connection is not None
-        self._connection.run(_TELL, (_CHANNEL, " ".join([self._node, *sorted(topics)])))
-        self._connection.control("COMMIT")
-        self.kept += not topics.isdisjoint(KEPT_TOPICS)
-
-    def roll_back(self) -> None:
-        """See ``Engine.roll_back``. What cannot be rolled back any more ends with its connection."""
-        connection = self._connection
-        if connection is not None and connection.in_transaction:
-            try:
-                connection.control("ROLLBACK")
-            except StorageUnavailable:
-                connection.close()
-
-    def answered(self) -> None:
-        """See ``Engine.answered``."""
-
-    def close(self) -> None:
-        """See ``Engine.close``."""
-        if self._connection is not None:
-            self._connection.close()
-
-
-class _Listening:
-    """Hears of the commits of other nodes, in a thread, and says the topics of each; all topics there are after the
-    connection was lost: then nobody knows."""
-
-    def __init__(self, url: str, node: str) -> None:
-        self._url = url
-        self._node = node
-        self._ending = threading.Event()
-        self._connection = self._connect()
-        self._thread = threading.Thread(target=self._run, name="listening", daemon=True)
-        self._on_commit: Listener
-
-    def start(self, on_commit: Listener) -> None:
-        """Begins to hear: also of what was committed since it was made."""
-        self._on_commit = on_commit
-        self._thread.start()
-
-    def _connect(self) -> PostgresConnection:
-        connection = PostgresConnection(self._url)
-        connection.run(f"LISTEN {_CHANNEL}")
-        return connection
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            try:
-                self._hear()
-            except psycopg.Error:
-                self._reconnect()
-        self._connection.close()
-
-    def _hear(self) -> None:
-        for notice in self._connection.raw.notifies(timeout=_PAUSE_S):
-            node, *topics = notice.payload.split()
-            if node != self._node:
-                self._on_commit(set(topics))
-            if self._ending.is_set():
-                return
-
-    def _reconnect(self) -> None:
-        self._connection.close()
-        while not self._ending.wait(_PAUSE_S):
-            try:
-                self._connection = self._connect()
-            except StorageUnavailable:
-                continue
-            self._on_commit(_ALL_TOPICS)
-            return
-
-    def close(self) -> None:
-        """Has it stop at the next thing it hears, or within a second where it can be told nothing."""
-        self._ending.set()
-        with suppress(StorageUnavailable):
-            connection = PostgresConnection(self._url)
-            connection.run(_TELL, (_CHANNEL, self._node))
-            connection.close()
-        self._thread.join()
 
 
 class PostgresStore:
-    """An open database of one node. ``on_begin`` is called at the start of every transaction, in it."""
+    """An open database of one node. ``names`` is kept in line with what other nodes add."""
 
-    def __init__(self, url: str, clock: Clock, newest: int, on_begin: OnBegin) -> None:
-        node = uuid.uuid4().hex
-        self._listening = _Listening(url, node)
+    is_shared = True
+
+    def __init__(self, url: str, clock: Clock, newest: int, names: Names | None, pool: int) -> None:
+        node = _node_name()
+        reading = Reading(names)
         self._heard = self._heard_kept = 0
-        self._points = _Readers(url, _READ_THREADS, "read", on_begin)
-        self._scanners = _Readers(url, _SCAN_THREADS, "scan", on_begin)
-        self._engine = _Engine(url, clock, newest, node, on_begin)
+        self._points = LoopReaders(url, pool, reading)
+        self._scanners = ThreadReaders(url, _SCAN_THREADS, reading)
+        self._engine = PostgresEngine(url, clock, newest, node, names)
+        self._following = Following(url, node, names, lambda: self._engine.newest)
         self._writer = Writer(self._engine)
         self._closed = False
-        self._listening.start(self._hear)
+        self._following.start(self._hear)
 
     def _hear(self, topics: set[str]) -> None:
         self._heard += 1
@@ -267,21 +87,32 @@ class PostgresStore:
         """See ``Store.kept_version``."""
         return self._engine.kept + self._heard_kept
 
+    @property
+    def leads(self) -> bool:
+        """See ``Store.leads``."""
+        return self._following.leads
+
     def close(self) -> None:
         """See ``Store.close``."""
         if self._closed:
             return
         self._closed = True
         self._writer.close()
-        self._listening.close()
+        self._following.close()
         self._points.close()
         self._scanners.close()
 
 
-def open_postgres(url: str, clock: Clock, on_begin: OnBegin = _no_more) -> PostgresStore:
+def _node_name() -> str:
+    """A name that no other node has, and that tells an operator who looks at ``lease`` which it is."""
+    host = "".join(socket.gethostname().split())
+    return f"{host}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+def open_postgres(url: str, clock: Clock, names: Names | None = None, pool: int = _POOL) -> PostgresStore:
     """Opens the database at an address, its schema made or brought up to date.
 
-    ``on_begin`` is called at the start of every transaction, in it.
+    ``names``: kept in line with what other nodes add. ``pool``: connections for point reads at most.
     Raises ``migrate.SchemaTooNew`` when a newer version made it, ``StorageUnavailable`` when it cannot be opened.
     """
     connection = PostgresConnection(url)
@@ -290,4 +121,4 @@ def open_postgres(url: str, clock: Clock, on_begin: OnBegin = _no_more) -> Postg
         newest = newest_time(connection)
     finally:
         connection.close()
-    return PostgresStore(url, clock, newest, on_begin)
+    return PostgresStore(url, clock, newest, names, pool)

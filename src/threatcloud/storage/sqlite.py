@@ -118,6 +118,9 @@ class SQLiteConnection:
         except _TROUBLE as error:
             raise StorageUnavailable(f"the database cannot be written: {error}") from error
 
+    def settle(self) -> None:
+        """See ``driver.Connection.settle``. Each statement is done when it returns."""
+
     def _execute(self, sql: str, params: Params) -> list[Row]:
         try:
             return self.raw.execute(sql, params).fetchall()

@@ -25,6 +25,9 @@ class ReadingStore:
     ``board`` is the writer's (``board.py``). ``on_begin`` is called at the start of every transaction, in it.
     """
 
+    is_shared = False
+    leads = True
+
     def __init__(
         self,
         path: Path,

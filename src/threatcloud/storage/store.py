@@ -74,5 +74,13 @@ class Store(Protocol):
     def kept_version(self) -> int:
         """Grows with each commit that changed what processes keep in memory: keys, and the roles of reporters."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may write to the same database."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node is the one that does what one does for all: runs the jobs, renders the lists."""
+
     def close(self) -> None:
         """Runs every unit that was accepted, then closes."""

@@ -11,6 +11,7 @@ are done as one: thirty statements for all of them in place of thirty for each. 
 import asyncio
 import itertools
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol
 
 from threatcloud.domain.errors import Busy
 from threatcloud.storage import keys, names
-from threatcloud.storage.driver import Connection, JointWork, P, StorageUnavailable, T, Transaction, Work
+from threatcloud.storage.driver import Connection, JointWork, P, StorageUnavailable, T, Transaction, TryAgain, Work
 from threatcloud.storage.store import Listener
 
 MAX_WAITING_UNITS: Final = 1_000
@@ -27,6 +28,8 @@ MAX_GROUP_S: Final = 0.2
 MAX_BULK_GROUP_S: Final = 0.8
 #: How many rows are written jointly at most, give or take a unit: who came first must not wait for a crowd.
 _MAX_JOINT_ROWS: Final = 500
+#: How long it rests before what failed for a reason that passes is done again: some six seconds in all.
+_PAUSES_S: Final = (0.02, 0.04, 0.08, 0.16, 0.32, *[0.5] * 14)
 #: Topics of what other processes keep in memory.
 KEPT_TOPICS: Final = {keys.TOPIC, names.TOPIC}
 
@@ -190,29 +193,40 @@ class Writer:
         self._engine.close()
 
     def _commit_group(self, first: _Unit[Any]) -> list[_Unit[Any]]:
-        """Runs the unit and all that wait in one transaction, for a while; returns those it answered."""
-        group: list[_Unit[Any]] = []
+        """Commits the unit and what waits with it; returns those it answered. What failed for a reason that passes is
+        done again."""
+        taken = [self._together(first)]
+        pauses_s = iter(_PAUSES_S)
+        while isinstance(error := self._try_group(taken), TryAgain) and (pause_s := next(pauses_s, None)):
+            time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that nodes do not come all at once
+        group = list(itertools.chain.from_iterable(taken))
+        if error is None:
+            self.commits += 1
+            self.units += len(group)
+        else:
+            for unit in group:
+                unit.error, unit.topics = error, set()
+        return group
+
+    def _try_group(self, taken: list[list[_Unit[Any]]]) -> Exception | None:
+        """Runs in one transaction what was taken up and then, for a while, all that wait, which is taken up; gives why
+        nothing of it was stored, or None."""
         started_s = time.monotonic()
         patience_s = MAX_BULK_GROUP_S
         try:
             connection, now = self._engine.begin()
-            unit: _Unit[Any] | None = first
-            while unit is not None:
-                together = self._together(unit)
-                group += together
-                _run_units(connection, together, now)
-                if not unit.bulk:
+            for units in taken:  # and those that are added to them meanwhile
+                _run_units(connection, units, now)
+                if not units[0].bulk:
                     patience_s = MAX_GROUP_S
-                unit = self._next_unit() if time.monotonic() < started_s + patience_s else None
-            self._engine.commit(_topics(group))
+                if units is taken[-1] and time.monotonic() < started_s + patience_s:
+                    unit = self._next_unit()
+                    taken += [self._together(unit)] if unit else []
+            self._engine.commit(_topics(itertools.chain.from_iterable(taken)))
         except Exception as error:  # noqa: BLE001 - not hidden: it is raised again where the units are awaited
             self._engine.roll_back()
-            for unit in group or [first]:
-                unit.error, unit.topics = error, set()
-            return group or [first]
-        self.commits += 1
-        self.units += len(group)
-        return group
+            return error
+        return None
 
     def _have_committed(self, unit: _Unit[Any], apart: Apart[Any]) -> _Unit[Any]:
         """Runs a unit that another process commits; all that read see that something was committed."""
@@ -297,8 +311,10 @@ def _run_unit(connection: Connection, unit: _Unit[Any], now: int) -> None:
     """Runs one unit in its savepoint; whatever it raises is its own answer, unless the engine is in trouble."""
     transaction = Transaction(connection, now)
     connection.run("SAVEPOINT unit")
+    unit.error, unit.topics = None, set()
     try:
         unit.result = unit.work(transaction)
+        connection.settle()
     except StorageUnavailable:
         raise
     except BaseException as error:  # noqa: BLE001 - not hidden: it is raised again where the unit is awaited
@@ -323,6 +339,7 @@ def _run_jointly(connection: Connection, work: JointWork[Any, Any], units: Seque
     connection.run("SAVEPOINT unit")
     try:
         answers = work(transaction, [unit.joint.part for unit in units if unit.joint])
+        connection.settle()
     except StorageUnavailable:
         raise
     except Exception:  # noqa: BLE001 - not hidden: each unit is run again alone, and raises its own
@@ -331,6 +348,7 @@ def _run_jointly(connection: Connection, work: JointWork[Any, Any], units: Seque
         return False
     connection.run("RELEASE unit")
     for unit, answer in zip(units, answers, strict=True):
+        unit.error, unit.topics = None, set()
         if isinstance(answer, BaseException):
             unit.error = answer
         else:

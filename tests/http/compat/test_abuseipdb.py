@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.engines import Engine
 from tests.http.conftest import (
     COMMUNITY,
     FEEDS_ONLY,
@@ -297,9 +298,9 @@ class TestCheckBlock:
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def stocked(module_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A client with the least scope of a server that has these only."""
-    server = serve_in(tmp_path_factory.mktemp("blacklist"), {})
+    server = serve_in(tmp_path_factory.mktemp("blacklist"), module_engine, {})
     api = server.client()
     api.report(item("91.240.1.1"), item("2a0e::5"), item("5.188.10.1"), item("91.241.0.0/24"))
     api.report(item("91.240.1.2", severity="low", confidence=0.8), item("8.8.8.8"), item("a.example", "domain"))

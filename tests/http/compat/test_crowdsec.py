@@ -10,6 +10,7 @@ import pytest
 from pycrowdsec.client import QueryClient, StreamClient  # type: ignore[import-untyped]
 
 from tests.clock import Clock
+from tests.engines import Engine
 from tests.http.conftest import FEEDS_ONLY, OPERATOR, WRITER, Api, LiveServer, fresh_ip, item, serve_in, within
 from threatcloud import bootstrap
 from threatcloud.domain.times import MINUTE_MS
@@ -58,10 +59,10 @@ def values(decisions: Any) -> set[str]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     clock = Clock()
     monkeypatch.setattr(bootstrap, "clock", clock)
-    server = serve_in(tmp_path, {})
+    server = serve_in(tmp_path, engine, {})
     yield Place(server, server.client(), server.client(None, {"X-Api-Key": FEEDS_ONLY}), clock)
     server.stop()
 
@@ -142,11 +143,11 @@ class TestStream:
         assert place.pull()[0] == {"91.240.1.1"}
         assert place.pull()[0] == set()
 
-    def test_a_restarted_server_goes_on(self, place: Place, tmp_path: Path) -> None:
+    def test_a_restarted_server_goes_on(self, place: Place, engine: Engine, tmp_path: Path) -> None:
         place.publish("91.240.1.1")
         place.pull(startup=True)
         place.server.stop()
-        server = serve_in(tmp_path, {})
+        server = serve_in(tmp_path, engine, {})
         again = place._replace(
             server=server, api=server.client(), bouncer=server.client(None, {"X-Api-Key": FEEDS_ONLY})
         )

@@ -5,7 +5,8 @@ from typing import Final
 from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.compat.crowdsec import decision, encoded
-from threatcloud.formats.feeds.format import Format, Snapshot
+from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:

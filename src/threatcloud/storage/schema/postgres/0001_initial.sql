@@ -9,10 +9,20 @@ CREATE FUNCTION instr(held bytea, sought bytea) RETURNS integer LANGUAGE sql IMM
 CREATE FUNCTION json_each(list bytea) RETURNS TABLE (value bigint) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
   AS $$ SELECT element::bigint FROM json_array_elements_text(convert_from(list, 'UTF8')::json) AS element $$;
 
--- The time of the last commit. Whoever writes raises it first and so holds the row until it has committed: one commit at
--- a time over all nodes (docs/adr/0015).
-CREATE TABLE commit_clock (one boolean PRIMARY KEY DEFAULT true CHECK (one), at bigint NOT NULL);
-INSERT INTO commit_clock (at) VALUES (0);
+-- The time of the last commit, the node that made it, and the time of the last that changed what nodes keep in memory.
+-- Whoever writes raises it first and so holds the row until it has committed: one commit at a time over all nodes
+-- (docs/adr/0015).
+CREATE TABLE commit_clock (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  at bigint NOT NULL,
+  node text COLLATE "C" NOT NULL,
+  kept_at bigint NOT NULL
+);
+INSERT INTO commit_clock (at, node, kept_at) VALUES (0, '', 0);
+
+-- What one node does for all, which node that is, and until when unless it says so again (docs/adr/0018). Times are the
+-- server's, in milliseconds.
+CREATE TABLE lease (name text COLLATE "C" PRIMARY KEY, node text COLLATE "C" NOT NULL, until bigint NOT NULL);
 
 -- Numbers without a gap, none given twice, as AUTOINCREMENT has them: a sequence goes on where a unit rolls back.
 CREATE TABLE last_number (name text COLLATE "C" PRIMARY KEY, number bigint NOT NULL);
