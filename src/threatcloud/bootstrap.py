@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from threatcloud.config import SettingError, Settings
 from threatcloud.domain.access import ALL_SCOPES
 from threatcloud.domain.address import Network
+from threatcloud.domain.errors import Busy
 from threatcloud.domain.network_map import MAP_BYTES
 from threatcloud.domain.report import Role
 from threatcloud.http.app import Gateway, make_app, make_local_app, make_metrics_app
@@ -79,6 +80,7 @@ from threatcloud.storage.store import Store
 
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3600.0
+_TRY_AGAIN_S: Final = 0.1
 _HOME_SOCKET: Final = ".home.sock"
 #: With room for each part to begin on a line of its own.
 _MEMORY_BYTES: Final = BOARD_BYTES + MAP_BYTES + TABLE_BYTES + 256
@@ -152,7 +154,7 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
     salt_table(parts.limits)
     names = Names(parts.networks)
     try:
-        store = open_store(settings.place, clock, parts.board, names)
+        store = open_store(settings.place, clock, parts.board, names, settings.database_pool)
     except BaseException:
         memory.close()
         raise
@@ -216,8 +218,15 @@ def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) 
     """Reloads the keys once a commit has changed them, before whoever made the change is answered."""
     tasks: set[asyncio.Task[None]] = set()
 
+    async def load() -> None:
+        while True:
+            try:
+                return await ring.reload(store)
+            except Busy:  # until then a key that was revoked elsewhere would go on
+                await asyncio.sleep(_TRY_AGAIN_S)
+
     def reload() -> None:
-        task = loop.create_task(store.read(ring.load))
+        task = loop.create_task(load())
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

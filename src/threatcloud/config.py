@@ -41,6 +41,7 @@ class Settings:
     port: int
     db_path: Path
     database_url: str | None
+    database_pool: int
     api_keys: tuple[KeyEntry, ...]
     allow_anonymous_upload: bool
     public_read: bool
@@ -237,6 +238,14 @@ SETTINGS: Final = (
         _database_url,
         "an address such as postgresql://user:password@host:5432/database",
         "A PostgreSQL database in place of the file; any number of nodes can share it.",
+    ),
+    Setting(
+        "database_pool",
+        "TC_DATABASE_POOL",
+        "8",
+        _integer(1, 200),
+        "a whole number from 1 to 200",
+        "Connections to PostgreSQL for look-ups; five more are for the rest. Who finds all in use waits, then has 503.",
     ),
     Setting(
         "api_keys",

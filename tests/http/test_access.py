@@ -351,8 +351,8 @@ def test_keys_are_in_no_file(start: Start, tmp_path: Path) -> None:
     server.stop()
 
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert files
     for content in (*files, contents(server.settings.place)):
+        assert content
         assert new.encode() not in content
         assert OPERATOR.encode() not in content
 

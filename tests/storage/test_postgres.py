@@ -1,23 +1,21 @@
 """What is PostgreSQL's own: how statements are said to it, its schema, several nodes, and a server that goes away."""
 
 import asyncio
-import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import apsw
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.clock import NOW, Clock
 from tests.engines import PostgresServer, outside
+from tests.storage.lossy import LossyWay
 from threatcloud.domain.address import packed, parse_network
 from threatcloud.domain.audit import verify_chain
+from threatcloud.domain.errors import Busy
 from threatcloud.domain.report import Role
 from threatcloud.storage import indicators, keys, ledger
 from threatcloud.storage.driver import Connection, Read, StorageUnavailable, T, Transaction, Work
@@ -25,6 +23,7 @@ from threatcloud.storage.migrate import Migration, SchemaTooNew, migrations
 from threatcloud.storage.names import Names
 from threatcloud.storage.postgres import PostgresConnection, translated
 from threatcloud.storage.postgres_migrate import migrate_postgres
+from threatcloud.storage.postgres_pool import POOL_WAIT_S
 from threatcloud.storage.postgres_store import open_postgres
 
 SECRET = b"s" * 32
@@ -323,52 +322,6 @@ def test_a_unit_that_failed_for_a_reason_that_stays_is_refused_and_stores_nothin
     assert nodes[0].read(stored) == {"next"}
 
 
-@contextmanager
-def losing_commits(url: str) -> Iterator[tuple[str, threading.Event]]:
-    """The address of a way to the server on which the answer to the next commit after the event is lost, with the
-    connection."""
-    settings = conninfo_to_dict(url)
-    to_server = f"{settings['host']}/.s.PGSQL.{settings.get('port', 5432)}"
-    losing = threading.Event()
-    threads: list[threading.Thread] = []
-    ends: list[socket.socket] = []
-
-    def carry(source: socket.socket, target: socket.socket, is_client: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-                if is_client and losing.is_set() and b"COMMIT\0" in data:
-                    losing.clear()
-                    target.recv(1, socket.MSG_PEEK)  # it has taken place
-                    break
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listening.accept()
-                server = socket.socket(socket.AF_UNIX)
-                ends.extend((client, server))
-                server.connect(to_server)
-                for way in ((client, server, True), (server, client, False)):
-                    threads.append(threading.Thread(target=carry, args=way))
-                    threads[-1].start()
-
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{folder}/.s.PGSQL.5432")
-        listening.listen()
-        threads.append(threading.Thread(target=accept))
-        threads[0].start()
-        yield make_conninfo(url, host=folder, port=5432), losing
-        listening.shutdown(socket.SHUT_RDWR)
-        for thread in threads:
-            thread.join()
-        for end in ends:
-            end.close()
-
-
 def test_a_commit_whose_answer_is_lost_is_found_to_have_taken_place(url: str) -> None:
     times: list[int] = []
 
@@ -376,9 +329,9 @@ def test_a_commit_whose_answer_is_lost_is_found_to_have_taken_place(url: str) ->
         times.append(tx.now)
         put(f"{len(times)}")(tx)
 
-    with losing_commits(url) as (lossy, losing):
-        node = Node(lossy, Clock())
-        losing.set()
+    with LossyWay(url) as way:
+        node = Node(way.url, Clock())
+        way.losing.set()
         node.write(work)
         assert len(times) == 1
         assert node.read(stored) == {"1"}
@@ -409,6 +362,30 @@ def test_a_character_that_texts_cannot_hold_is_found_by_its_symbol(nodes: list[N
     nodes[0].write(work)
     assert nodes[0].read(stored) == {"one\u2400", "two\u2400", "three"}
     assert nodes[0].read(lambda db: db.row("SELECT value FROM meta WHERE name = ?", ("two\0",))) == ("\u2400",)
+
+
+def test_who_finds_all_connections_in_use_waits_and_is_then_refused(url: str) -> None:
+    store = open_postgres(url, Clock(), pool=1)
+
+    def slow(seconds: float) -> Read[None]:
+        return lambda db: db.run(f"SELECT pg_sleep({seconds})")
+
+    async def ask() -> None:
+        first = asyncio.create_task(store.read(slow(0.2)))
+        await asyncio.sleep(0.05)
+        await store.read(slow(0))
+        await first
+        first = asyncio.create_task(store.read(slow(POOL_WAIT_S + 2)))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Busy, match="in use"):
+            await store.read(slow(0))
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await store.read(slow(0))
+
+    asyncio.run(ask())
+    store.close()
 
 
 def test_an_address_where_nothing_answers_is_refused_in_words() -> None:

@@ -1,7 +1,8 @@
 """Keys: who is calling, and the making, listing, revoking and rotating of keys."""
 
+import asyncio
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
@@ -38,11 +39,17 @@ class KeyRing:
         self._keys: dict[bytes, KeyInfo] = dict(self._configured)
         #: Grows when keys change: what was concluded from them before is not to be used again.
         self.version = 0
+        self._loading = asyncio.Lock()
 
     def load(self, db: Connection) -> None:
         """Reads the stored keys anew; those of the environment stay."""
         self._keys = dict(keys.all_keys(db)) | self._configured
         self.version += 1
+
+    async def reload(self, store: Store) -> None:
+        """As ``load``, one after the other: what was read earlier never takes the place of what was read later."""
+        async with self._loading:
+            await store.read(self.load)
 
     def find(self, key: str, now: int) -> KeyInfo | None:
         """The valid key this is, or None."""
@@ -103,8 +110,13 @@ class KeyDesk:
     ) -> NewKey:
         """A new random key of 256 bits; only its digest is stored."""
         new = self._make(name, scopes, role, expires_at, org, lineage=None)
-        await self._store.write(lambda tx: self._add(tx, new, by))
+        await self._write(lambda tx: self._add(tx, new, by))
         return new
+
+    async def _write(self, work: Callable[[Transaction], None]) -> None:
+        """Changes keys; when it returns this process knows them as they are."""
+        await self._store.write(work)
+        await self._ring.reload(self._store)
 
     def _make(
         self,
@@ -145,7 +157,7 @@ class KeyDesk:
             keys.end_key(tx, key_id, revoked_at=tx.now)
             ledger.append(tx, self._secret.audit, ledger.Act("delete", "key", by.mask, by.address, {"id": key_id}))
 
-        await self._store.write(work)
+        await self._write(work)
         return info
 
     async def rotate(self, key_id: str, overlap_hours: float, by: Caller) -> NewKey:
@@ -162,7 +174,7 @@ class KeyDesk:
             details = {"id": key_id, "replacedBy": new.info.id, "overlapHours": overlap_hours}
             ledger.append(tx, self._secret.audit, ledger.Act("update", "key", by.mask, by.address, details))
 
-        await self._store.write(work)
+        await self._write(work)
         return new
 
     async def _stored(self, key_id: str) -> KeyInfo:

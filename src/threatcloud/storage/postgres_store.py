@@ -19,7 +19,6 @@ from threatcloud.storage.postgres_writing import PostgresEngine
 from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Writer, newest_time
 
-_POOL: Final = 8
 _SCAN_THREADS: Final = 3
 
 
@@ -109,7 +108,7 @@ def _node_name() -> str:
     return f"{host}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
-def open_postgres(url: str, clock: Clock, names: Names | None = None, pool: int = _POOL) -> PostgresStore:
+def open_postgres(url: str, clock: Clock, names: Names | None = None, pool: int = 8) -> PostgresStore:
     """Opens the database at an address, its schema made or brought up to date.
 
     ``names``: kept in line with what other nodes add. ``pool``: connections for point reads at most.
