@@ -158,10 +158,10 @@ def expired(db: Connection, now: int, most: int) -> list[bytes]:
 def containing(db: Connection, packed: Sequence[bytes], names: Names) -> list[IndicatorState]:
     """The stored networks among the packed ones, widest first."""
     marks = ",".join("?" * len(packed))
-    found = [row[0] for row in db.rows(f"SELECT indicator FROM network WHERE packed IN ({marks})", packed)]
-    if not found:
-        return []
-    states = [state_of(row, names) for row in db.rows_in(f"SELECT {COLUMNS} FROM indicator WHERE pk IN keys()", found)]
+    found = (
+        f"SELECT {COLUMNS} FROM network AS n CROSS JOIN indicator AS i ON i.pk = n.indicator WHERE packed IN ({marks})"
+    )
+    states = [state_of(row, names) for row in db.rows(found, packed)]
     return sorted(states, key=lambda state: int(state.indicator.value.rpartition("/")[2]))
 
 

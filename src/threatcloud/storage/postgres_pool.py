@@ -10,10 +10,12 @@ import asyncio
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import CodeType
 from typing import Any, Final, cast
 
+import psycopg
 from greenlet import getcurrent, greenlet
 from psycopg.pq.abc import PGresult
 
@@ -26,6 +28,9 @@ from threatcloud.storage.postgres_wire import Wait, wait_here
 
 #: How long a read waits for a connection that others use, and for an answer of the server.
 POOL_WAIT_S: Final = 2.0
+#: To send the end of a transaction by itself wakes the server for nothing else, which costs as much as a statement: it
+#: waits so long for a next read to go with.
+_SEND_AFTER_S: Final = 0.02
 _ANSWER_WAIT_S: Final = 30.0
 #: Of its session: nothing can be written, nor can a read that hangs hold on to what was deleted for ever.
 _SESSION: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = '60s'"
@@ -178,6 +183,7 @@ class LoopReaders:
         self._reading = reading
         self._idle: list[ReadingConnection] = []
         self._opened = 0
+        self._will_send = False
         self._waiting: deque[asyncio.Future[ReadingConnection | None]] = deque()
 
     def figures(self) -> PoolFigures:
@@ -254,6 +260,16 @@ class LoopReaders:
                 return
         if connection is not None:
             self._idle.append(connection)
+            if not self._will_send:
+                self._will_send = True
+                asyncio.get_running_loop().call_later(_SEND_AFTER_S, self._send)
+
+    def _send(self) -> None:
+        """Has the transactions end that nobody's next read has ended."""
+        self._will_send = False
+        for connection in self._idle:
+            with suppress(psycopg.Error):  # the next who uses it will see
+                connection.wire.send()
 
     def close(self) -> None:
         """Closes the connections that nobody uses."""
@@ -277,9 +293,17 @@ class ThreadReaders:
 
     def _run(self, fn: Read[T]) -> T:
         try:
-            return self._reading.scan(self._connection(), fn)
+            return self._scan(fn)
         except TryAgain:
-            return self._reading.scan(self._connection(), fn)
+            return self._scan(fn)
+
+    def _scan(self, fn: Read[T]) -> T:
+        connection = self._connection()
+        try:
+            return self._reading.scan(connection, fn)
+        finally:
+            with suppress(psycopg.Error):  # the next who uses it will see
+                connection.wire.send()
 
     def _connection(self) -> ReadingConnection:
         known: ReadingConnection | None = getattr(self._own, "connection", None)

@@ -88,16 +88,16 @@ class Wire:
             self._read()
 
     def end(self, text: bytes) -> None:
-        """Says a statement that nobody waits for: it is sent, and its end is read with what comes next."""
+        """Says a statement that nobody waits for: it goes with what comes next, or by ``send``, and its end is read
+        with what comes next."""
         self._say(text, ())
-        self._pgconn.pipeline_sync()
-        self._waiting_syncs += 1
-        self._pgconn.flush()
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether something that was said has not been answered yet."""
-        return bool(self._said or self._waiting_syncs)
+    def send(self) -> None:
+        """Sends what was said and has not gone yet."""
+        if self._said and self._pgconn.status == ConnStatus.OK:
+            self._pgconn.pipeline_sync()  # which also sends it
+            self._waiting_syncs += 1
+            self._said.clear()
 
     def forget(self) -> None:
         """Drops what is prepared where that has become much."""
