@@ -252,6 +252,12 @@ EXCUSES: Final = (
     Excuse("blocklist_file", "minFill", "goes with aggregate only"),
     Excuse("ip_blocklist", "minFill", "goes with aggregate only"),
     Excuse("delta_file", "gone", _OLD),
+    Excuse("rest_search", "page", "beyond so many attributes the feed is to be taken"),
+    Excuse("rest_search", "value", "wildcards are refused, since they would find nothing"),
+    Excuse("rest_search", "returnFormat", "json only"),
+    Excuse("rest_search", "limit", "to JSON Schema 1.0 is a whole number, too"),
+    Excuse("rest_search", "last", "a number and a unit"),
+    Excuse("rest_search", "timestamp", "a number and a unit, or a time"),
     Excuse("delta_file", "since", "the later version comes second"),
 )
 _EXCUSED: Final = {(excuse.operation, excuse.word) for excuse in EXCUSES}
