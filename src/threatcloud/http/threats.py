@@ -91,10 +91,11 @@ _WANTS: Final = wants_of(ThreatItem) | wants_of(AgentEvent)
 
 def claim(raw: msgspec.Raw) -> Claim | list[Problem]:
     """The claim an item of a batch makes, or what is wrong with the item."""
-    return decoded(raw, _decode_item, _claim_of, _WANTS)
+    return decoded(raw, _decode_item, claim_of, _WANTS)
 
 
-def _claim_of(item: ThreatItem) -> Claim:
+def claim_of(item: ThreatItem) -> Claim:
+    """The claim an item makes."""
     return Claim(
         item.type,
         item.value,

@@ -33,9 +33,9 @@ from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected, write_frame
 from threatcloud.http.bulk.log_reading import COWRIE, REPLAY, Events, ReportedEvents, Visits, now_ms
 from threatcloud.http.bulk.screening import screener_of
 from threatcloud.http.endpoint import problem_of, wants_of
-from threatcloud.http.threats import ThreatItem
+from threatcloud.http.threats import ThreatItem, claim_of
 from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer, row_of
-from threatcloud.services.intake import Claim, Intake
+from threatcloud.services.intake import Intake
 from threatcloud.services.recording import Prepared
 from threatcloud.services.reporting import MAX_BATCH
 
@@ -122,7 +122,7 @@ class _Rows(_Listed):
 
     def _with_fields(self, row: Row, kind: IndicatorType) -> ImportRow:
         item = _checked(row, kind, self._job.source)
-        found = self._intake.prepare(_claim(item), now_ms())
+        found = self._intake.prepare(claim_of(item), now_ms())
         if not isinstance(found, Prepared):
             raise _Bad(found)
         report, made = found.report, row_of(found)
@@ -192,10 +192,6 @@ def _checked(row: Row, kind: IndicatorType, source: str) -> ThreatItem:
         )
     except msgspec.ValidationError as error:
         raise _Bad([problem_of(error, _WANTS)]) from None
-
-
-def _claim(item: ThreatItem) -> Claim:
-    return Claim(**{**msgspec.structs.asdict(item), "metadata": item.metadata or {}})
 
 
 def frames(job: ReadJob, source: Source) -> Iterator[tuple[Frame, bytes]]:
