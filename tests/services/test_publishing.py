@@ -187,7 +187,8 @@ def test_a_restart_keeps_bytes_digest_and_time(published: System) -> None:
     published.report("91.240.118.9")
     refresh(published)
     before = get(published)
-    assert published.run(published.publisher.save()) == 2
+    with_the_version = published.store.is_shared  # where nodes share lists they are stored as they are rendered
+    assert published.run(published.publisher.save()) == (0 if with_the_version else 2)
     assert published.run(published.publisher.save()) == 0
     published.clock.now += 9 * DAY_MS
     restart(published)
