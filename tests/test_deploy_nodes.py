@@ -23,7 +23,7 @@ KUBERNETES = DEPLOY / "kubernetes"
 HAPROXY = DEPLOY / "haproxy" / "haproxy.cfg"
 BACKUP = DEPLOY / "systemd" / "threat-cloud-backup.service"
 #: The address of PostgreSQL is a setting of the servers that run on it.
-VARIABLES = {setting.variable for setting in SETTINGS} | {"TC_DATABASE_URL"}
+VARIABLES = {setting.variable for setting in SETTINGS}
 PATHS = {endpoint.path for endpoint in ENDPOINTS}
 
 

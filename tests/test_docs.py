@@ -171,7 +171,6 @@ class TestExamples:
             "TC_API_KEY",
             "TC_URL",
             "TC_FUZZ_EXAMPLES",
-            "TC_DATABASE_URL",
         }
         for path in DOCUMENTS:
             assert set(re.findall(r"\bTC_[A-Z_]+\b", path.read_text("utf-8"))) <= known, path

@@ -19,7 +19,7 @@ from threatcloud.domain.errors import DomainError
 from threatcloud.domain.polled import Terms
 
 #: The process that reads, and how it speaks: a head with two lengths, a frame as JSON, a body of prepared rows.
-READING: Final = (sys.executable, "-m", "threatcloud.cli.reading")
+READING: Final = (sys.executable, "-m", "threatcloud.http.bulk.reading")
 _HEAD: Final = struct.Struct(">II")
 MAX_VALUES: Final = 2_000_000
 MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
