@@ -102,7 +102,7 @@ def test_where_nothing_can_be_taken_the_answer_says_why(api: Api) -> None:
     details = refused(api.post("/api/import?source=feed:a", content="nonsense\n???\n"), 400, "invalid")["details"]
     assert [item["index"] for item in details] == [1, 2]
     refused(api.post("/api/import?source=feed:a", content=b"\xff\xfea\0b\0"), 400, "invalid")
-    assert ok(api.post("/api/import?source=feed:a", content=b""), 201)["values"] == 0
+    assert bad_fields(api.post("/api/import?source=feed:a", content=b"")) == ["body"]
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,8 @@ _OLD: Final = "410 is what the contract says of a version that is too old for a 
 _ALONE: Final = "a delta is of the default list only"
 _BARE: Final = "joined networks go with formats that say nothing else of an address"
 _ONE_NAME: Final = "minReputation is the other name of maxReputation; the contract says 400 for both"
+#: What is told of a file of which nothing can be taken.
+_OF_FILES: Final = ("body", "line", "value", "type", "pattern")
 EXCUSES: Final = (
     Excuse("search", "cursor", _OPAQUE),
     Excuse("search", "minReputation", "must not be above maxReputation"),
@@ -259,6 +261,7 @@ EXCUSES: Final = (
     Excuse("rest_search", "last", "a number and a unit"),
     Excuse("rest_search", "timestamp", "a number and a unit, or a time"),
     Excuse("delta_file", "since", "the later version comes second"),
+    *(Excuse("import_file", word, "a file of any bytes may hold nothing that can be taken") for word in _OF_FILES),
 )
 _EXCUSED: Final = {(excuse.operation, excuse.word) for excuse in EXCUSES}
 

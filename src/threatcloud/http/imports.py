@@ -34,14 +34,14 @@ MAX_REJECTS: Final = 100
 _MAX_NAMES: Final = 50
 _PIECE_BYTES: Final = 1024 * 1024
 _AUTO: Final = "auto"
-_FORMATS: Final = f"{_AUTO}, {', '.join(known.name for known in READERS)}"
+_FORMATS: Final = [_AUTO, *(known.name for known in READERS)]
 
 
 class ImportQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Whose list it is, and what holds for what does not say it itself."""
 
     source: Annotated[str, Meta(pattern=SOURCE_PATTERN, description="who lists these values, such as feed:NAME")]
-    format: Annotated[str, Meta(description=f"one of {_FORMATS}")] = _AUTO
+    format: Annotated[str, Meta(description="found out if not said", extra_json_schema={"enum": _FORMATS})] = _AUTO
     dry_run: Annotated[bool, Meta(description="read and check all, store nothing")] = False
     columns: Annotated[str, Meta(description="of a table: FIELD=COLUMN, several with commas between")] | None = None
     type: Literal["ip", "domain", "hash", "url", "email", "cve"] | None = None
@@ -144,6 +144,8 @@ async def import_file(call: Call) -> Answer:
                 pending = []
         await asyncio.to_thread(file.writelines, pending)
         file.flush()
+        if not file.tell():
+            raise invalid("body", "is empty: send the file itself")
         key = call.header(b"idempotency-key")
         said = msgspec.json.encode(query, order="sorted")
         retry = Retry.of(key, b"import", said, digest.digest()) if key is not None and not query.dry_run else None
