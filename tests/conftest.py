@@ -21,8 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Has each test of a store run on the engines it is for."""
-    for fixture in {"engine", "module_engine"}.intersection(metafunc.fixturenames):
-        metafunc.parametrize(fixture, engines_for(metafunc), indirect=True)
+    for fixture in ("engine", "module_engine"):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, engines_for(metafunc), indirect=True)
 
 
 @pytest.fixture(scope="session")
