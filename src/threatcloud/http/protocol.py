@@ -57,6 +57,7 @@ class ServerLimits:
     keep_alive_s: float = 30.0
     body_stall_s: float = 15.0
     body_total_s: float = 60.0
+    body_bytes_per_extra_s: int = 100 * 1024
     body_bytes_per_s: int = 500
     write_stall_s: float = 30.0
     discard_bytes: int = 64 * 1024
@@ -453,5 +454,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._since = None  # it is the app that has not asked for more
         elif waited > self.limits.body_stall_s:
             is_slow = self._body_bytes < waited * self.limits.body_bytes_per_s
-            if is_slow or still > self.limits.body_stall_s or waited > self.limits.body_total_s:
+            in_all_s = self.limits.body_total_s + self._body_bytes / self.limits.body_bytes_per_extra_s
+            if is_slow or still > self.limits.body_stall_s or waited > in_all_s:
                 self._refuse(Refusal(*_TIMED_OUT))

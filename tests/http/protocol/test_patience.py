@@ -86,6 +86,16 @@ def test_a_body_may_not_take_for_ever_at_any_speed(loop: str) -> None:
     assert_refused(answer, 408, "request_timeout")
 
 
+def test_a_large_body_that_goes_on_arriving_may_take_longer(loop: str) -> None:
+    limits = replace(IMPATIENT, body_stall_s=1.0, body_total_s=0.2, body_bytes_per_extra_s=1_000)
+    with running(limits, loop) as site, site.connection() as client:
+        client.send(POST.replace(b"1000000", b"40000"))
+        for _ in range(40):
+            client.send(b"a" * 1_000)
+            time.sleep(0.05)
+        assert client.answer().status == 200
+
+
 def test_a_body_nobody_wants_is_not_waited_for(hurried: Site) -> None:
     with hurried.connection() as client:
         client.send(b"POST /early HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
