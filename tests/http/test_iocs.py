@@ -1,12 +1,15 @@
 """``/api/iocs``: search, one indicator, verdicts in bulk, the private range."""
 
+import socket
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.http.conftest import Api, LiveServer, bad_fields, encoded, fresh_ip, item, ok, refused
+from tests.http.conftest import OPERATOR, Api, LiveServer, bad_fields, encoded, fresh_ip, item, ok, refused
 
 SEARCH_FIELDS = {
     "id",
@@ -328,6 +331,19 @@ def test_an_unknown_indicator_is_a_404_that_is_ok(api: Api, value: str, kind: st
 
 def test_an_unknown_id_is_a_plain_404(api: Api) -> None:
     refused(api.get(f"/api/iocs/ioc_{'0' * 32}"), 404, "not_found")
+
+
+def test_more_look_ups_at_once_than_connections_to_a_database(server: LiveServer, world: dict[str, str]) -> None:
+    url, value = httpx.URL(server.url), encoded(world["worst"])
+    request = f"GET /api/iocs/{value} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {OPERATOR}\r\n\r\n".encode()
+    with ExitStack() as open_lines:
+        lines = [
+            open_lines.enter_context(socket.create_connection((url.host, url.port or 80), timeout=30))
+            for _ in range(40)
+        ]
+        for line in lines:
+            line.sendall(request)
+        assert {line.recv(12) for line in lines} == {b"HTTP/1.1 200"}
 
 
 def test_reads_see_whole_batches_while_writes_go_on(server: LiveServer) -> None:

@@ -215,17 +215,18 @@ class LoopReaders:
             return self._idle.pop()
         if self._opened < self._most:
             return await self._open()
-        turn: asyncio.Future[ReadingConnection | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[ReadingConnection | None] = loop.create_future()
         self._waiting.append(turn)
+        late = loop.call_later(POOL_WAIT_S, _too_late, turn)  # no ``asyncio.timeout``: there may be no task yet
         try:
-            async with asyncio.timeout(POOL_WAIT_S):
-                given = await turn
-        except TimeoutError:
-            raise Busy("all connections to the database are in use; try again") from None
+            given = await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._pass_on(turn.result())
             raise
+        finally:
+            late.cancel()
         return given or await self._open()
 
     async def _open(self) -> ReadingConnection:
@@ -275,6 +276,11 @@ class LoopReaders:
         """Closes the connections that nobody uses."""
         while self._idle:
             self._drop(self._idle.pop())
+
+
+def _too_late(turn: "asyncio.Future[ReadingConnection | None]") -> None:
+    if not turn.done():
+        turn.set_exception(Busy("all connections to the database are in use; try again"))
 
 
 class ThreadReaders:
