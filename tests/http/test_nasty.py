@@ -94,9 +94,10 @@ def name_of(endpoint: Endpoint) -> str:
 def test_every_parameter_withstands_nasty_values(api: Api, endpoint: Endpoint) -> None:
     path = "/".join("192.0.2.1" if part.startswith("{") else part for part in endpoint.path.split("/"))
     names = [field.encode_name for field in msgspec.structs.fields(endpoint.query)]
+    ends = {"follow": "false"} if endpoint.streams else {}
     for name in names:
         for text in TEXTS:
-            check(api.get(path, params={name: text}))
+            check(api.get(path, params={**ends, name: text}))
     for text in TEXTS:
         check(api.get(path, params={text: "x"}))
 
