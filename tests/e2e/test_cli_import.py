@@ -234,3 +234,12 @@ def test_the_beginning_of_a_real_list_is_imported_whole(served: Place) -> None:
         lines = [file.readline() for _ in range(5_001)]
     done = place.json("import", place.write("ips.tsv", b"".join(lines)), "--source", "feed:ips", "--severity", "high")
     assert (done["new"], done["rejected"]) == (5_000, {})
+
+
+def test_a_file_of_which_nothing_can_be_taken_holds_up_no_other(served: Place) -> None:
+    place = served
+    bad, good = place.write("bad.txt", "not an indicator\n"), place.write("good.txt", "46.77.1.1\n46.77.1.2\n")
+    known = place.rows()
+    done = place.call("import", bad, good, "--source", "feed:several", "--format", "plain", code=1)
+    assert place.rows() == known + 2
+    assert b"nothing could be imported of bad.txt; the other files are stored" in done.stderr

@@ -5,7 +5,7 @@ import secrets
 import signal
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -139,6 +139,10 @@ async def run_import(api: Api, job: ReadJob, rejects_path: Path, as_json: bool, 
     _conclude(tally, error, api.is_local, as_json)
 
 
+class _NothingTaken(CommandFailed):
+    """Nothing of a file could be imported, which says nothing of the next file."""
+
+
 def _conclude(tally: Tally, error: str | None, is_local: bool, as_json: bool) -> None:
     if as_json:
         print_json(tally.as_json())
@@ -150,7 +154,7 @@ def _conclude(tally: Tally, error: str | None, is_local: bool, as_json: bool) ->
     if error is not None:
         raise CommandFailed(f"{error}; what is counted above is stored")
     if tally.rejected and not tally.values:
-        raise CommandFailed(f"no line could be imported; see {tally.rejects_file}, or choose a --format or --column")
+        raise _NothingTaken(f"no line could be imported; see {tally.rejects_file}, or choose a --format or --column")
 
 
 _AUTO: Final = "auto"
@@ -197,6 +201,21 @@ def _files(name: str) -> list[str]:
     if not events:
         raise CommandFailed(f"{name} holds no event of a MISP feed")
     return events
+
+
+async def _each(files: Sequence[str], take: Callable[[str], Awaitable[None]]) -> None:
+    """Takes one file after the other. Of which nothing could be taken is told at the end, and holds up no other."""
+    without: list[str] = []
+    for name in files:
+        try:
+            await take(name)
+        except _NothingTaken as failed:
+            if len(files) == 1:
+                raise
+            note(f"threat-cloud: {name}: {failed.message}")
+            without.append(name)
+    if without:
+        raise CommandFailed(f"nothing could be imported of {', '.join(without)}; the other files are stored")
 
 
 def _default_rejects(file: str) -> Path:
@@ -284,20 +303,23 @@ def add_to(app: typer.Typer) -> None:
                 open_source(name).__exit__(None, None, None)
         if rejects is not None and len(file) > 1:
             raise CommandFailed("--rejects: is one file, for one FILE; leave it out", ExitCode.USAGE)
-        for name in file:
-            job = ReadJob(
-                file=name,
-                source=source,
-                run=f"run_{secrets.token_hex(8)}",
-                reports=not api.is_local,
-                format=format_,
-                columns=_columns(column or []),
-                type=_one_of("type", type_, tuple(IndicatorType)),
-                category=_one_of("category", category, CATEGORIES),
-                severity=_one_of("severity", severity, tuple(item.word for item in Severity)),
-                confidence=confidence,
-                keeps_values=review,
-            )
-            if review and not await confirmed(await screening_of(api), job, dry_run=dry_run):
-                continue
-            await run_import(api, job, rejects or _default_rejects(name), as_json, dry_run=dry_run)
+        terms = ReadJob(
+            file="",
+            source=source,
+            run="",
+            reports=not api.is_local,
+            format=format_,
+            columns=_columns(column or []),
+            type=_one_of("type", type_, tuple(IndicatorType)),
+            category=_one_of("category", category, CATEGORIES),
+            severity=_one_of("severity", severity, tuple(item.word for item in Severity)),
+            confidence=confidence,
+            keeps_values=review,
+        )
+
+        async def take(name: str) -> None:
+            job = msgspec.structs.replace(terms, file=name, run=f"run_{secrets.token_hex(8)}")
+            if not review or await confirmed(await screening_of(api), job, dry_run=dry_run):
+                await run_import(api, job, rejects or _default_rejects(name), as_json, dry_run=dry_run)
+
+        await _each(file, take)

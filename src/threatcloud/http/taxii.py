@@ -13,7 +13,7 @@ from threatcloud.domain.cursor import make_cursor, read_cursor
 from threatcloud.domain.errors import NotAcceptable, NotFound, Problem
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.domain.times import iso
-from threatcloud.formats.stix_pattern import read_pattern
+from threatcloud.formats.readers.stix import values_of
 from threatcloud.http.answer import Answer, encode
 from threatcloud.http.endpoint import MAX_BODY_BYTES, Access, Call, Endpoint, NoQuery, RateClass, decoded
 from threatcloud.http.negotiation import choose_media
@@ -231,9 +231,14 @@ def _claim(item: SentObject) -> Claim | list[Problem]:
     if item.type != "indicator" or item.pattern_type != "stix":
         return [Problem("type", "must be indicator, with a pattern_type of stix")]
     try:
-        kind, value = read_pattern(item.pattern)
+        found = values_of(item.pattern)
     except ValueError as error:
         return [Problem("pattern", str(error))]
+    if len(found) != 1:
+        return [Problem("pattern", f"must look for one value that is reported here, not for {len(found)}")]
+    value, kind = found[0]
+    if kind is None:
+        return [Problem("pattern", "does not say of which type its value is")]
     category = next((label for label in item.labels if label in CATEGORIES), None)
     metadata = {"tags": item.labels} if item.labels else {}
     confidence = None if item.confidence is None else item.confidence / 100

@@ -144,6 +144,12 @@ def _of_indicator(line: int, item: Mapping[str, Any], context: Context) -> Itera
     yield from (Row(line, value, kind, fields) for value, kind, _ in rows)
 
 
+def values_of(pattern: str) -> list[tuple[str, str | None]]:
+    """The values that a pattern looks for, each with its type where the pattern says one; PatternError for what is no
+    pattern."""
+    return [(value, kind) for value, kind, _ in _values(parse(pattern))[0]]
+
+
 def _values(parsed: Node) -> tuple[list[tuple[str, str | None, list[int]]], list[Passed]]:
     """The values a pattern looks for, their types and the ports named with them; and what in it is no indicator."""
     found: dict[tuple[str, str | None], None] = {}
