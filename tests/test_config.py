@@ -62,6 +62,8 @@ VALUES: dict[str, tuple[str, Any, str]] = {
     "host": ("::1", "::1", " "),
     "port": ("0", 0, "65536"),
     "db_path": ("/somewhere/x.db", Path("/somewhere/x.db"), ""),
+    "database_url": ("postgresql://h/x", "postgresql://h/x", "mysql://h/x"),
+    "database_pool": ("3", 3, "0"),
     "api_keys": (
         "first-key-1:read@agent, second-key-2",
         (
@@ -145,7 +147,7 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(load: Load, tmp_path
     for origin, said in origins:
         assert said.startswith(f"{origin}: got ")
         assert said.endswith(f", wants {setting.wants}")
-        assert repr(bad) in said or setting.field in {"api_keys", "redis_url"}
+        assert repr(bad) in said or setting.field in {"api_keys", "database_url", "redis_url"}
 
 
 def test_a_wrong_value_of_several_lines_is_still_one(load: Load) -> None:

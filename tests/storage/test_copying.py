@@ -26,11 +26,18 @@ from threatcloud.storage.copying import KINDS, CopyRefused, Digest, Table
 from threatcloud.storage.copying_postgres import ENGINES_OWN
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.lock import DatabaseInUse
-from threatcloud.storage.migrate import SchemaTooNew
+from threatcloud.storage.migrate import SchemaTooNew, migrate
 from threatcloud.storage.opening import open_store
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "src" / "threatcloud" / "storage" / "schema"
+#: A row for each table that came after the newest released schema.
+NEWER: dict[str, tuple[Any, ...]] = {
+    "webhook": (1, "wh_1", "https://hooks.invalid/", "{}", "0-0", 1_000, "tc_1", None, None, None),
+    "delivery": (1, "msg_1", 1, "waiting", 2, b"[]", 1_000, 0, 2_000, None, None, None),
+    "polled_source": (1, "feed:x", "https://lists.invalid/", "{}", "{}", "{}", 2_000, 1_000, "tc_1", None),
+    "bouncer": ("tc_1 192.0.2.1", "v1", "v2", 1_000, 500),
+}
 NEWEST = max(FOLDER.glob("*.db.zst"))
 
 
@@ -39,6 +46,10 @@ def filled(tmp_path: Path) -> Path:
     """A SQLite database with a few rows in every table."""
     path = tmp_path / "filled.db"
     path.write_bytes(zstandard.ZstdDecompressor().decompress(NEWEST.read_bytes()))
+    migrate(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        for table, values in NEWER.items():
+            db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
     return path
 
 

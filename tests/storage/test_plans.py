@@ -54,7 +54,7 @@ HOT: dict[str, tuple[Statement, str]] = {
     "related": (lambda db, names: indicators.related(db, KEY), "relation_by_object (object=?)"),
     "networks around": (
         lambda db, names: indicators.containing(db, [packed(parse_network("192.0.2.0/24"))], names),
-        "network USING PRIMARY KEY (packed=?)",
+        "n USING PRIMARY KEY (packed=?)",
     ),
     "the evidence of some": (
         lambda db, names: facts.evidence_of(db, [1, 2], names),

@@ -13,7 +13,7 @@ from threatcloud.storage.postgres_migrate import migrate_postgres
 from threatcloud.storage.writer import newest_time
 
 #: Tables that only this engine needs.
-ENGINES_OWN: Final = frozenset({"commit_clock", "last_number", "schema_version"})
+ENGINES_OWN: Final = frozenset({"commit_clock", "last_number", "lease", "schema_version"})
 _UNFINISHED: Final = 999_999_999
 _LOCK: Final = 7_411_204_184
 _TABLES: Final = (
