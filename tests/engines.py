@@ -36,6 +36,7 @@ SQLITE_ONLY: Final = {
     "test_released",
     "test_trouble",
     "test_a_closed_store_leaves_one_file_and_the_lock",
+    "test_a_database_that_takes_no_commit_is_not_ready_and_alive_until_it_does",
     "test_no_byte_of_it_stays",
 }
 _SERVER_URL: Final = "TC_TEST_DATABASE_URL"

@@ -475,12 +475,17 @@ def local_settings(db_path: Path | None) -> Settings:
     return load_settings({"db_path": db_path, "database_url": "" if db_path else None})
 
 
+#: Variables that only our tests read.
+_OF_TESTS: Final = "TC_TEST_"
+
+
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """A sentence for each variable ``TC_…`` that nothing reads, with the one that may have been meant."""
     environ = os.environ if environ is None else environ
     known = {setting.variable for setting in SETTINGS if setting.variable.startswith(_PREFIX)} | _OF_THE_CLIENT
     found = []
-    for name in sorted(name for name in environ if name.startswith(_PREFIX) and name not in known):
+    ours = (name for name in environ if name.startswith(_PREFIX) and not name.startswith(_OF_TESTS))
+    for name in sorted(name for name in ours if name not in known):
         near = difflib.get_close_matches(name, known, 1)
         found.append(f"{name} is set and is no setting" + (f"; did you mean {near[0]}?" if near else ""))
     return found

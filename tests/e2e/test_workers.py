@@ -78,7 +78,8 @@ class Known:
         """A path of the endpoint."""
         ids = {"rules": "known", "campaigns": self.campaign}
         known = next((ids[segment] for segment in endpoint.segments if segment in ids), "unknown")
-        words = {"value": self.address, "prefix": "0a0b", "name": "ip-blocklist", "id": known}
+        words = {"value": self.address, "prefix": "0a0b", "name": "ip-blocklist", "id": known, "file": "manifest.json"}
+        words |= {"versions": "v20260101.000001..v20260101.000002", "object": "indicator--0"}
         if endpoint.streams:
             return f"{endpoint.path}?follow=false"
         query = f"?value={self.address}" if endpoint.path == "/api/sightings" and endpoint.method == "GET" else ""

@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import Place, Server
 from tests.e2e.processes import KEY, Line, is_alive, lines_to_all, readers_of, start, wait_until
+from threatcloud.http.local_server import socket_path
 
 WORKERS: Final = 3
 NOTE: Final = {"note": "long " * 800}
@@ -149,7 +150,7 @@ def test_a_reader_that_is_told_to_stop_is_replaced(place: Place) -> None:
 
 def test_nobody_else_can_open_the_socket_between_the_processes(place: Place) -> None:
     server = start(place, 2)
-    path = place.database.with_name(place.database.name + ".home.sock")
+    path = socket_path(place.database, ".home.sock")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert server.stop() == 0
 

@@ -325,7 +325,7 @@ def _source_writes(stocked: Stock) -> Iterator[Request]:
     body = {"name": "feed:plans", "url": stocked.list_url, "format": "plain"}
     yield _write("POST /api/sources", "/api/sources", body)
     yield _write("POST /api/sources/{name}/poll", "/api/sources/feed%3Aplans/poll")
-    yield _write("POST /api/sources/{name}/poll", "/api/sources/feed%3Aplans/poll", key="again")
+    yield _write("POST /api/sources/{name}/poll", "/api/sources/feed%3Aplans/poll", idempotency="again")
     yield _write("POST /api/sources/{name}/confirm", "/api/sources/feed%3Aplans/confirm")
     yield _write("DELETE /api/sources/{name}", "/api/sources/feed%3Aplans")
 

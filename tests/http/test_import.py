@@ -20,6 +20,7 @@ from tests.http.conftest import (
     fresh_ip,
     ok,
     refused,
+    within,
 )
 
 
@@ -37,7 +38,7 @@ def test_a_bundle_is_stored_with_what_it_says(api: Api) -> None:
     assert (done["rejected"], [item["field"] for item in done["rejects"]]) == (1, ["pattern"])
     found = api.detail(domain)
     assert (found["category"], found["sources"]) == ("phishing", ["feed:vendor"])
-    assert domain in api.blocked("domain")
+    assert within(5, lambda: domain in api.blocked("domain"))
 
 
 def test_the_same_list_again_confirms_it(api: Api) -> None:

@@ -128,7 +128,8 @@ def test_the_document_knows_payloads(api: Api, document: Any, digest: str, is_go
 def test_the_document_calls_every_time_a_date_time(document: Any) -> None:
     names = {"timestamp", "expiresAt", "publishedAt", "authoredAt", "createdAt", "revokedAt", "updatedAt", "firstSeen"}
     names |= {"lastSeen", "generatedAt", "at"}
-    shapes = document["components"]["schemas"].values()
+    # Of a form a time may be left empty.
+    shapes = [shape for title, shape in document["components"]["schemas"].items() if title != "ReportBody"]
     fields = [part for shape in shapes for name, part in shape.get("properties", {}).items() if name in names]
 
     assert len(fields) > 20

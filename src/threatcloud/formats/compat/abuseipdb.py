@@ -9,9 +9,10 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from threatcloud.domain.report import Severity
 from threatcloud.domain.reputation import UNKNOWN_REPUTATION
@@ -142,7 +143,7 @@ class Listed(msgspec.Struct, rename="camel"):
 class Generated(msgspec.Struct, rename="camel"):
     """When a list was made."""
 
-    generated_at: str
+    generated_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Blacklist(msgspec.Struct):
