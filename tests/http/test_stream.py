@@ -82,7 +82,7 @@ def test_only_what_is_of_interest_is_told(api: Api, place: str) -> None:
     assert told(category="c2") == {ip}
     assert told(minConfidence=0.5) == {ip, name}
     kinds = {event.kind for event in read_all(api, place, type="domain").heard}
-    assert kinds <= {"listed", "changed", "version"}
+    assert kinds <= {"listed", "changed", "version", "campaign"}  # the last are of no type
 
 
 def test_what_leaves_passes_filters_of_what_it_was(api: Api, place: str) -> None:
@@ -102,7 +102,8 @@ def test_campaigns_are_told_with_their_end(api: Api, place: str) -> None:
         event for event in read_all(api, place, events="campaign").heard if event.data["campaign"]["id"] == made["id"]
     ]
     campaign = told.data["campaign"]
-    assert (campaign["name"], campaign["iocCount"], campaign["tags"]) == ("Night shift", 1, ["apt"])
+    assert (campaign["name"], campaign["tags"]) == ("Night shift", ["apt"])
+    assert campaign["iocCount"] >= 1  # others may have joined by what they share
     ok(api.delete(f"/api/campaigns/{made['id']}"))
     (gone,) = read_all(api, told.id, events="campaign").heard
     assert gone.data["campaign"] == {"id": made["id"], "gone": True}

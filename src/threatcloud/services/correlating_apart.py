@@ -39,11 +39,19 @@ class CorrelatorProcess:
     async def step(self, most: int) -> Stepped:
         """See ``StepsApart.step``."""
         if self._process is None:
-            self._process = await asyncio.to_thread(self._start)
+            await self._begin()
         try:
             return await self._store.write_apart(partial(_carry_out, self._process, most))
         except Busy:
             await self.end()
+            raise
+
+    async def _begin(self) -> None:
+        starting = asyncio.create_task(asyncio.to_thread(self._start))
+        try:
+            self._process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._process = await starting  # or nobody would end it
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:

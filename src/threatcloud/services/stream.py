@@ -110,14 +110,14 @@ class Hub:
         while self._followers:
             seen, ring = self._store.figures().commits, self._ring.version
             if seen != commits:
-                commits = seen
-                await self._take_in()
+                commits = seen if await self._take_in() else -1
             if ring != keys:
                 keys = ring
                 self._wake()
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _take_in(self) -> None:
+    async def _take_in(self) -> bool:
+        """Reads what is new; False when that has to be tried again."""
         more = True
         while more:
             try:
@@ -127,13 +127,14 @@ class Hub:
                 self._kept.clear()
                 self._read += 1  # nobody's next number is there any more
                 self._wake()
-                return
+                return True
             except Busy as error:
                 _log.error("the stream cannot be read", reason=error.message)
-                return
+                return False
             more = found.more
             self._keep(found)
             self._wake()
+        return True
 
     def _keep(self, found: Slice) -> None:
         for change in found.changes:
