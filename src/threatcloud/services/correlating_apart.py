@@ -38,21 +38,21 @@ class CorrelatorProcess:
 
     async def step(self, most: int) -> Stepped:
         """See ``StepsApart.step``."""
-        if self._process is None:
-            await self._begin()
+        process = self._process or await self._begin()
         try:
-            return await self._store.write_apart(partial(_carry_out, self._process, most))
+            return await self._store.write_apart(partial(_carry_out, process, most))
         except Busy:
             await self.end()
             raise
 
-    async def _begin(self) -> None:
+    async def _begin(self) -> subprocess.Popen[bytes]:
         starting = asyncio.create_task(asyncio.to_thread(self._start))
         try:
             self._process = await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._process = await starting  # or nobody would end it
             raise
+        return self._process
 
     def _start(self) -> subprocess.Popen[bytes]:
         # Ctrl-C is for the server, which ends this one in time.
