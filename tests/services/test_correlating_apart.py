@@ -64,7 +64,8 @@ def _apart(system: Correlated, *, kill: bool = False) -> Seen:
 def test_a_long_backlog_is_taken_up_apart_and_the_process_ends_with_it(system: Correlated) -> None:
     together = _report(system)
     apart = _apart(system)
-    assert system.run(_correlator(system, apart).run()) == f"{4 * _HOSTS} indicators looked at"
+    done = system.run(_correlator(system, apart).run())
+    assert int(done.split()[0]) >= 4 * _HOSTS  # some twice, where a step ends between a value and what was told of it
     assert apart.steps > 1
     assert sorted(system.campaigns().values()) == together
     for pid in apart.pids:
