@@ -73,8 +73,8 @@ def write(path: Path, size_bytes: int) -> int:
 def read(path: str) -> dict[str, float]:
     """Reads a file as an import does; figures of this process."""
     from threatcloud.formats.readers import open_source
-    from threatcloud.http.bulk.frames import ReadJob
     from threatcloud.http.bulk.reading import frames
+    from threatcloud.services.bulk.frames import ReadJob
 
     gc.disable()  # as the reading process does
     job = ReadJob(file=path, source="feed:bench", run="run_bench", reports=False, severity="high")

@@ -24,9 +24,9 @@ from threatcloud.cli.summary import RejectsFile, Tally
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES, Severity, check_source
 from threatcloud.formats.readers import READERS, open_source
-from threatcloud.http.bulk.apart import BrokeOff, frames, reading
-from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected
 from threatcloud.http.bulk.log_reading import COWRIE, REPLAY
+from threatcloud.services.bulk.apart import BrokeOff, frames, reading
+from threatcloud.services.bulk.frames import Frame, ReadJob, Rejected
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import msgspec
 import typer
 
 from threatcloud.cli.output import console, note, print_table, safe
-from threatcloud.http.bulk.apart import BrokeOff, frames, reading
-from threatcloud.http.bulk.frames import ReadJob
+from threatcloud.services.bulk.apart import BrokeOff, frames, reading
+from threatcloud.services.bulk.frames import ReadJob
 from threatcloud.services.imports import TYPES, ImportChunk, ImportRow
 
 #: More than anybody looks through; the others are counted.

@@ -8,8 +8,8 @@ import msgspec
 
 from threatcloud.cli.connect import Api, Refused, patiently
 from threatcloud.cli.output import note
-from threatcloud.http.bulk.frames import ReadJob, Rejected
 from threatcloud.http.bulk.log_reading import COWRIE, REPLAY
+from threatcloud.services.bulk.frames import ReadJob, Rejected
 
 #: Where the events of a log go, by its format.
 _LOG_PATHS: Final = {COWRIE: "/local/imports/visits", REPLAY: "/local/imports/events"}

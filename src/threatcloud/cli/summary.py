@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from threatcloud.cli.output import console, print_fields, print_table, safe
-from threatcloud.http.bulk.frames import Frame, Rejected
 from threatcloud.http.bulk.log_reading import COWRIE, REPLAY
+from threatcloud.services.bulk.frames import Frame, Rejected
 
 _MAX_REASONS: Final = 30
 _quoted: Final = re.compile(r"'[^']*'")

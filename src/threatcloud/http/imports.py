@@ -17,12 +17,12 @@ from threatcloud.domain.report import SOURCE_PATTERN, Role
 from threatcloud.formats.readers import READERS, reader
 from threatcloud.formats.readers.found import excerpt
 from threatcloud.http.answer import Answer, ok
-from threatcloud.http.bulk.apart import BrokeOff, frames, reading
-from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected
 from threatcloud.http.context import Services
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.threats import PRINTABLE, ThreatBatch, claim
 from threatcloud.http.wire import CategoryWord, SeverityWord, Shape
+from threatcloud.services.bulk.apart import BrokeOff, frames, reading
+from threatcloud.services.bulk.frames import Frame, ReadJob, Rejected
 from threatcloud.services.imports import ChunkCounts, ImportChunk
 from threatcloud.services.reporting import Retry
 

@@ -63,7 +63,10 @@ def zip_blocks(name: str, file: io.BufferedIOBase, max_bytes: int) -> Iterator[b
         raise SourceError(f"{name} is a damaged zip archive: {error}") from error
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) != 1:
-        raise SourceError(f"{name} is a zip archive of {len(members)} files: unpack it first, and import the files")
+        count = len(members)
+        raise SourceError(
+            f"{name} holds {count} files, as a zip archive of {count} files: unpack it first, and import the files"
+        )
     if members[0].flag_bits & 1:
         raise SourceError(f"{name} is a zip archive with a password: unpack it first")
     return _limited(name, _member_blocks(name, archive, members[0]), max_bytes)

@@ -12,8 +12,8 @@ from threatcloud.formats.readers import Line, Reject, cowrie, timeline
 from threatcloud.formats.readers.cowrie import Session
 from threatcloud.formats.readers.found import excerpt
 from threatcloud.formats.readers.timeline import Event
-from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected
 from threatcloud.http.bulk.screening import screener_of
+from threatcloud.services.bulk.frames import Frame, ReadJob, Rejected
 from threatcloud.services.imports import row_of
 from threatcloud.services.intake import Claim, Intake
 from threatcloud.services.replaying import CHUNK_EVENTS, EventRow

@@ -29,11 +29,11 @@ from threatcloud.formats.readers import (
     reader,
 )
 from threatcloud.formats.readers.found import excerpt
-from threatcloud.http.bulk.frames import Frame, ReadJob, Rejected, write_frame
 from threatcloud.http.bulk.log_reading import COWRIE, REPLAY, Events, ReportedEvents, Visits, now_ms
 from threatcloud.http.bulk.screening import screener_of
 from threatcloud.http.endpoint import problem_of, wants_of
 from threatcloud.http.threats import ThreatItem, claim_of
+from threatcloud.services.bulk.frames import Frame, ReadJob, Rejected, write_frame
 from threatcloud.services.imports import CHUNK_ROWS, ImportRow, Preparer, row_of
 from threatcloud.services.intake import Intake
 from threatcloud.services.recording import Prepared

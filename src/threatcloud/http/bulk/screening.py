@@ -1,6 +1,6 @@
 """The screener of the process that reads an import."""
 
-from threatcloud.http.bulk.frames import ReadJob
+from threatcloud.services.bulk.frames import ReadJob
 from threatcloud.services.screening import Screener
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from threatcloud.domain.errors import DomainError
-from threatcloud.http.bulk.frames import HEAD, Frame, ReadJob
+from threatcloud.services.bulk.frames import HEAD, Frame, ReadJob
 
 #: The reader is this far ahead of the storing at most, beside what the pipe itself holds.
 AHEAD_BYTES: Final = 512 * 1024
@@ -22,6 +22,12 @@ class BrokeOff(DomainError):
     """The reading process ended before it said so."""
 
     code = "broke_off"
+
+
+class FrameTooLong(DomainError):
+    """A frame is longer than whoever reads it takes."""
+
+    code = "frame_too_long"
 
 
 @asynccontextmanager
@@ -61,13 +67,18 @@ def _unheard_by_children() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-async def frames(process: Process, stop: asyncio.Event | None = None) -> AsyncIterator[tuple[Frame, bytes]]:
-    """What the process has read, until its last frame or until ``stop``; BrokeOff when there is no last frame."""
+async def frames(
+    process: Process, stop: asyncio.Event | None = None, most_bytes: int | None = None
+) -> AsyncIterator[tuple[Frame, bytes]]:
+    """What the process has read, until its last frame or until ``stop``; BrokeOff when there is no last frame,
+    FrameTooLong when one is over ``most_bytes``."""
     assert process.stdout is not None
     is_stopped = stop.is_set if stop is not None else lambda: False
     while not is_stopped():
         try:
             head_bytes, body_bytes = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
+            if most_bytes is not None and head_bytes + body_bytes > most_bytes:
+                raise FrameTooLong("the file holds a value that is too long")
             frame = _decode(await process.stdout.readexactly(head_bytes))
             body = await process.stdout.readexactly(body_bytes)
         except asyncio.IncompleteReadError as error:
