@@ -45,6 +45,11 @@ class Answer:
         self.coding = coding
         self.stream = stream
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
 
 def ok(data: Any, status: int = 200) -> Answer:
     """``{"ok": true, "data": …}``."""

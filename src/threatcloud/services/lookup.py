@@ -24,8 +24,6 @@ from threatcloud.storage.names import Names
 from threatcloud.storage.search import Filters, Place, Sort, count, is_short_walk, place_of, search
 from threatcloud.storage.store import Clock, Store
 
-#: Pages that took a pass over the table: up to 200 states of 2 KiB each.
-_MAX_KEPT_PAGES: Final = 50
 RANGE_PREFIX_DIGITS: Final = 4
 RANGE_CLASS_LINES: Final = 32
 
@@ -118,7 +116,6 @@ class Lookup:
         self._names = names
         self._clock = clock
         self._answers = Answers(store)
-        self._pages = Answers(store, most=_MAX_KEPT_PAGES, kept_times=0)
 
     async def detail(self, value: str) -> Detail | Unknown:
         """What is known of a value in any spelling; InvalidIndicator when it is no indicator at all."""
@@ -212,7 +209,7 @@ class Lookup:
         if is_short_walk(filters, sort, place, total):
             states = await self._store.read(read)
         else:
-            states = await self._pages.of((filters, sort, place), read)
+            states = await self._store.scan(read)
         more = len(states) == limit
         return Page(states, total, make_cursor(*place_of(states[-1], sort)) if more else None)
 
