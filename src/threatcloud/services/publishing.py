@@ -205,18 +205,16 @@ class Publisher:
             lambda db: (feeds.changed_since(db, after), rules.last_change(db))
         )
         self.mark_stale(more)
-        changed = 0
+        fresh: dict[FeedList, Published] = {}
         for wanted in DEFAULT_LISTS:
             if wanted.type not in kinds | more:
                 continue
             known = self._default.get(wanted)
             published = await self._render(wanted, known)
             if published is not known:
-                self._default[wanted] = published
-                self._unsaved.add(wanted)
-                changed += 1
-        await self._enter_release(seq, rules_at)
-        return changed
+                fresh[wanted] = published
+        await self._release_lists(fresh, seq, rules_at)
+        return len(fresh)
 
     def note_change(self) -> None:
         """Notes that lists may have changed: from now on they wait to be looked at."""
@@ -227,8 +225,7 @@ class Publisher:
         """For how long what may have changed lists has waited to be published; 0 when nothing does."""
         return time.monotonic() - self._waits_since_s if self._waits_since_s else 0.0
 
-    async def _saved(self, wanted: FeedList) -> SavedSnapshot:
-        known = self._default[wanted]
+    async def _saved(self, wanted: FeedList, known: Published) -> SavedSnapshot:
         body = await self.body(known, "zstd")
         return SavedSnapshot(_name(wanted), known.generated_at, known.entries, known.fingerprint, body)
 
@@ -240,7 +237,7 @@ class Publisher:
         """Stores the default bodies that changed since they were stored; gives how many."""
         due, self._unsaved = self._unsaved, set()
         for wanted in due:
-            await self._store.write(partial(_store_lists, lists=[await self._saved(wanted)]))
+            await self._store.write(partial(_store_lists, lists=[await self._saved(wanted, self._default[wanted])]))
         return len(due)
 
     def figures(self) -> dict[str, Published]:
@@ -282,25 +279,21 @@ class Publisher:
             self._stale.discard(oldest)
             self._building.pop(oldest, None)
 
-    async def _enter_release(self, seq: int, rules_at: int) -> None:
-        known = self._release
-        if known is not None and known.seq >= seq and known.rules_at >= rules_at:
-            return
-        lists: list[SavedSnapshot] = []
-        if self._store.is_shared:  # together, so that every node has the lists of its version
-            lists = [await self._saved(wanted) for wanted in self._unsaved]
-
-        def work(tx: Transaction) -> Release:
-            _store_lists(tx, lists)
-            last = feeds.newest_release(tx.db)
-            release = Release(next_version(last.version if last else None, tx.now), seq, tx.now, rules_at)
-            feeds.add_release(tx, release)
-            tx.announce(feeds.PUBLISHED)
-            return release
-
-        self._release = await self._store.write(work)
-        if lists:
-            self._unsaved = set()
+    async def _release_lists(self, fresh: dict[FeedList, Published], seq: int, rules_at: int) -> None:
+        """Serves these lists from now on, with the version that names them: nobody sees the one without the other."""
+        unsaved = self._unsaved | fresh.keys()
+        try:
+            known = self._release
+            if known is None or known.seq < seq or known.rules_at < rules_at:
+                lists: list[SavedSnapshot] = []
+                if self._store.is_shared:  # together, so that every node has the lists of its version
+                    served = self._default | fresh
+                    lists = [await self._saved(wanted, served[wanted]) for wanted in unsaved]
+                self._release = await self._store.write(partial(_add_release, lists=lists, seq=seq, rules_at=rules_at))
+                unsaved = set() if lists else unsaved
+        finally:  # where no release can be entered, too: on a full disk, say
+            self._default |= fresh
+            self._unsaved = unsaved
 
 
 class RefreshLoop:
@@ -359,6 +352,16 @@ def _name(wanted: FeedList) -> str:
     if wanted in DEFAULT_LISTS:
         return name
     return f"{name} {wanted.max_reputation} {wanted.category or '*'} {'hosts' if wanted.hosts_only else 'all'}"
+
+
+def _add_release(tx: Transaction, lists: Sequence[SavedSnapshot], seq: int, rules_at: int) -> Release:
+    """Enters the next release, with what it brings."""
+    _store_lists(tx, lists)
+    last = feeds.newest_release(tx.db)
+    release = Release(next_version(last.version if last else None, tx.now), seq, tx.now, rules_at)
+    feeds.add_release(tx, release)
+    tx.announce(feeds.PUBLISHED)
+    return release
 
 
 def _store_lists(tx: Transaction, lists: Sequence[SavedSnapshot]) -> None:
