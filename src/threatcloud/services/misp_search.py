@@ -48,7 +48,6 @@ class MispSearch:
         keys = _keys(search.values)
         found = await self._store.read(lambda db: exchange.listed_with(db, keys, self._names))
         kept = [state for state in found if state.updated_at >= search.since and _is_of(state, kinds)]
-        kept.sort(key=lambda state: (state.updated_at, state.pk))  # or one page would not follow on another
         return kept[search.offset : search.offset + search.limit]
 
 

@@ -9,7 +9,7 @@ from threatcloud.domain.state import IndicatorState
 from threatcloud.storage.campaigns import COLUMNS as CAMPAIGN_COLUMNS
 from threatcloud.storage.campaigns import SHOWN, campaign_of
 from threatcloud.storage.driver import Connection
-from threatcloud.storage.indicators import COLUMNS, state_of
+from threatcloud.storage.indicators import COLUMNS, by_change, of_each, state_of
 from threatcloud.storage.names import Names
 
 
@@ -24,27 +24,17 @@ def listed_page(
     db: Connection, kinds: Sequence[IndicatorType], after: Place, limit: int, names: Names
 ) -> list[IndicatorState]:
     """Members of the default lists of these types after a place, the oldest change first."""
-    found: list[IndicatorState] = []
-    for kind in kinds:
-        rows = db.rows(
-            f"SELECT {COLUMNS} FROM indicator INDEXED BY indicator_by_update WHERE type = ? "
-            "AND (updated_at, pk) > (?, ?) AND listed = 1 ORDER BY updated_at, pk LIMIT ?",
-            (kind.code, *after, limit),
-        )
-        found += [state_of(row, names) for row in rows]
-    if len(kinds) > 1:
-        found.sort(key=lambda state: (state.updated_at, state.pk))
-    return found[:limit]
+    sql = (
+        f"SELECT {COLUMNS} FROM indicator INDEXED BY indicator_by_update WHERE type = ? "
+        "AND (updated_at, pk) > (?, ?) AND listed = 1 ORDER BY updated_at, pk LIMIT ?"
+    )
+    return of_each(db, sql, [(kind.code, *after, limit) for kind in kinds], names)[:limit]
 
 
 def listed_among(db: Connection, starts: Sequence[bytes], names: Names) -> list[IndicatorState]:
     """Members of the default lists whose ids begin with one of these bytes."""
-    found = []
-    for start in starts:
-        ends = start, start + b"\xff" * 16
-        rows = db.rows(f"SELECT {COLUMNS} FROM indicator WHERE id >= ? AND id <= ? AND listed = 1", ends)
-        found += [state_of(row, names) for row in rows]
-    return sorted(found, key=lambda state: (state.updated_at, state.pk))
+    sql = f"SELECT {COLUMNS} FROM indicator WHERE id >= ? AND id <= ? AND listed = 1"
+    return of_each(db, sql, [(start, start + b"\xff" * 16) for start in starts], names)
 
 
 def campaign_page(db: Connection, after: Place, limit: int) -> list[Campaign]:
@@ -77,12 +67,10 @@ def listed_since(
             (kind.code, since, *params, offset + limit),
         )
         found += [state_of(row, names) for row in rows]
-    if len(kinds) > 1:
-        found.sort(key=lambda state: (state.updated_at, state.pk))
-    return found[offset : offset + limit]
+    return by_change(found)[offset : offset + limit]
 
 
 def listed_with(db: Connection, keys: Sequence[bytes], names: Names) -> list[IndicatorState]:
     """Members of the default lists with these ids."""
     rows = db.rows_in(f"SELECT {COLUMNS} FROM indicator WHERE id IN keys() AND listed = 1", keys)
-    return sorted((state_of(row, names) for row in rows), key=lambda state: (state.updated_at, state.pk))
+    return by_change(state_of(row, names) for row in rows)

@@ -9,7 +9,7 @@ from threatcloud.domain.indicator import IndicatorType, indicator_key
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import fading, feed_log
 from threatcloud.storage.driver import Connection, Transaction
-from threatcloud.storage.indicators import COLUMNS, state_of
+from threatcloud.storage.indicators import COLUMNS, of_each
 from threatcloud.storage.names import Names
 
 LISTED: Final = "listed"
@@ -208,16 +208,11 @@ def shared_page(
     db: Connection, kinds: Sequence[IndicatorType], since: int, after_pk: int, limit: int, names: Names
 ) -> list[IndicatorState]:
     """Shared indicators updated at or after a time (and, at that very time, after a row number), oldest first."""
-    found: list[IndicatorState] = []
-    for kind in kinds:
-        rows = db.rows(
-            f"SELECT {COLUMNS} FROM indicator WHERE type = ? AND updated_at >= ? AND shared = 1 "
-            "AND (updated_at > ? OR pk > ?) ORDER BY updated_at, pk LIMIT ?",
-            (kind.code, since, since, after_pk, limit),
-        )
-        found += [state_of(row, names) for row in rows]
-    found.sort(key=lambda state: (state.updated_at, state.pk))
-    return found[:limit]
+    sql = (
+        f"SELECT {COLUMNS} FROM indicator WHERE type = ? AND updated_at >= ? AND shared = 1 "
+        "AND (updated_at > ? OR pk > ?) ORDER BY updated_at, pk LIMIT ?"
+    )
+    return of_each(db, sql, [(kind.code, since, since, after_pk, limit) for kind in kinds], names)[:limit]
 
 
 def departures(db: Connection, change: str, since_at: int, after_seq: int, limit: int) -> list[Departure]:

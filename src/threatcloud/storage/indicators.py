@@ -8,7 +8,7 @@ import msgspec
 from threatcloud.domain.indicator import Indicator, IndicatorType
 from threatcloud.domain.report import Severity
 from threatcloud.domain.state import IndicatorState, Status
-from threatcloud.storage.driver import Connection, Row, Transaction
+from threatcloud.storage.driver import Connection, Params, Row, Transaction
 from threatcloud.storage.names import Names
 
 COLUMNS: Final = (
@@ -94,6 +94,16 @@ def find_connected(db: Connection, key: bytes, names: Names) -> tuple[IndicatorS
         (key,),
     )
     return None if row is None else (state_of(row, names), row[27] == 1, row[28] == 1)
+
+
+def by_change(states: Iterable[IndicatorState]) -> list[IndicatorState]:
+    """The states, the oldest change first, and of one commit in the order of their row numbers."""
+    return sorted(states, key=lambda state: (state.updated_at, state.pk))
+
+
+def of_each(db: Connection, sql: str, params: Iterable[Params], names: Names) -> list[IndicatorState]:
+    """What a statement finds with each of these parameters, the oldest change first."""
+    return by_change(state_of(row, names) for one in params for row in db.rows(sql, one))
 
 
 def find_many(db: Connection, keys: Sequence[bytes], names: Names) -> dict[bytes, IndicatorState]:

@@ -1,5 +1,6 @@
 """Whether the database answers and takes a commit, at the least price that is no pretence."""
 
+from threatcloud.storage import meta
 from threatcloud.storage.driver import Connection, Transaction
 
 _NAME = "probe"
@@ -12,7 +13,4 @@ def read(db: Connection) -> None:
 
 def write(tx: Transaction) -> None:
     """Leaves the time in a row of its own: a commit that changes nothing would not see that the disk is full."""
-    tx.db.run(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (_NAME, str(tx.now)),
-    )
+    meta.put(tx, _NAME, str(tx.now))
