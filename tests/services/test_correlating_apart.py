@@ -66,6 +66,7 @@ def test_a_long_backlog_is_taken_up_apart_and_the_process_ends_with_it(system: C
     apart = _apart(system)
     done = system.run(_correlator(system, apart).run())
     assert int(done.split()[0]) >= 4 * _HOSTS  # some twice, where a step ends between a value and what was told of it
+    assert system.correlate() == ""
     assert apart.steps > 1
     assert sorted(system.campaigns().values()) == together
     for pid in apart.pids:
