@@ -10,16 +10,16 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
-from threatcloud.domain.access import KeyEntry, parse_key_entry
+from threatcloud import setting_values
+from threatcloud.domain.access import KeyEntry
 from threatcloud.domain.errors import DomainError
+from threatcloud.setting_values import Networks
 
 CONFIG_FILE: Final = "threat-cloud.toml"
-Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 _PREFIX: Final = "TC_"
@@ -114,112 +114,19 @@ class Setting(NamedTuple):
     help: str
 
 
-def _boolean(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        number = int(text.strip())
-        if not low <= number <= high:
-            raise ValueError
-        return number
-
-    return read
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.strip().lower() not in words:
-            raise ValueError
-        return text.strip().lower()
-
-    return read
-
-
-def _host(text: str) -> str:
-    if not text.strip() or any(character.isspace() for character in text.strip()):
-        raise ValueError
-    return text.strip()
-
-
-def _path(text: str) -> Path:
-    path = Path(text.strip()).expanduser()
-    if not text.strip() or path.is_dir():
-        raise ValueError
-    return path
-
-
-def _database_url(text: str) -> str | None:
-    url = text.strip()
-    if url and urlsplit(url).scheme not in {"postgresql", "postgres"}:
-        raise ValueError
-    return url or None
-
-
-def _optional_file(text: str) -> Path | None:
-    if not text.strip():
-        return None
-    path = _path(text)
-    if not path.exists():
-        raise ValueError
-    return path
-
-
-def _optional_folder(text: str) -> Path | None:
-    if not text.strip():
-        return None
-    path = Path(text.strip()).expanduser()
-    if not path.is_dir():
-        raise ValueError
-    return path
-
-
-def _optional_path(text: str) -> Path | None:
-    return _path(text) if text.strip() else None
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _networks(text: str) -> Networks:
-    return tuple(ip_network(item, strict=False) for item in _items(text))
-
-
-def _keys(text: str) -> tuple[KeyEntry, ...]:
-    return tuple(parse_key_entry(item) for item in _items(text))
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(_items(text))
-    for origin in origins:
-        scheme, _, rest = origin.partition("://")
-        if origin != "*" and (scheme not in {"http", "https"} or not rest or "/" in rest):
-            raise ValueError
-    return origins
-
-
-def _redis_url(text: str) -> str | None:
-    url = text.strip()
-    if url and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError
-    return url or None
-
-
 #: Settings whose values are in no message.
 _CONFIDENTIAL: Final = {"api_keys", "database_url", "redis_url"}
-_RATE: Final = _integer(1, 1_000_000)
+_RATE: Final = setting_values.integer(1, 1_000_000)
 _RATE_WANTS: Final = "a whole number from 1 to 1000000"
 _FILE_WANTS: Final = "the path of a file that exists"
 
 SETTINGS: Final = (
-    Setting("host", "TC_HOST", "127.0.0.1", _host, "an address or host name", "Address to listen on."),
+    Setting("host", "TC_HOST", "127.0.0.1", setting_values.host, "an address or host name", "Address to listen on."),
     Setting(
         "port",
         "TC_PORT",
         "4000",
-        _integer(0, 65535),
+        setting_values.integer(0, 65535),
         "a port from 0 to 65535",
         "Port to listen on; 0 picks a free one.",
     ),
@@ -227,7 +134,7 @@ SETTINGS: Final = (
         "db_path",
         "TC_DB_PATH",
         "./data/threat-cloud.db",
-        _path,
+        setting_values.path,
         "a path",
         "The SQLite database; made when absent. With TC_DATABASE_URL its folder is where a node keeps its own files.",
     ),
@@ -235,7 +142,7 @@ SETTINGS: Final = (
         "database_url",
         "TC_DATABASE_URL",
         "",
-        _database_url,
+        setting_values.database_url,
         "an address such as postgresql://user:password@host:5432/database",
         "A PostgreSQL database in place of the file; any number of nodes can share it.",
     ),
@@ -243,7 +150,7 @@ SETTINGS: Final = (
         "database_pool",
         "TC_DATABASE_POOL",
         "8",
-        _integer(1, 200),
+        setting_values.integer(1, 200),
         "a whole number from 1 to 200",
         "Connections to PostgreSQL for look-ups; five more are for the rest. Who finds all in use waits, then has 503.",
     ),
@@ -251,7 +158,7 @@ SETTINGS: Final = (
         "api_keys",
         "TC_API_KEYS",
         "",
-        _keys,
+        setting_values.api_keys,
         "KEY, KEY:scope+scope or KEY:scope+scope@role, comma separated",
         "API keys; scopes read write audit admin feeds (default read+write+audit), roles operator (default) agent "
         "honeypot community.",
@@ -260,7 +167,7 @@ SETTINGS: Final = (
         "allow_anonymous_upload",
         "ALLOW_ANONYMOUS_UPLOAD",
         "false",
-        _boolean,
+        setting_values.boolean,
         "true or false",
         "Take reports without a key, as untrusted.",
     ),
@@ -268,7 +175,7 @@ SETTINGS: Final = (
         "public_read",
         "TC_PUBLIC_READ",
         "false",
-        _boolean,
+        setting_values.boolean,
         "true or false",
         "Let anyone read and load feeds without a key.",
     ),
@@ -308,16 +215,18 @@ SETTINGS: Final = (
         "tls_cert",
         "TC_TLS_CERT",
         "",
-        _optional_file,
+        setting_values.optional_file,
         _FILE_WANTS,
         "Certificate chain (PEM); with TC_TLS_KEY turns TLS on.",
     ),
-    Setting("tls_key", "TC_TLS_KEY", "", _optional_file, _FILE_WANTS, "Private key (PEM) of the certificate."),
+    Setting(
+        "tls_key", "TC_TLS_KEY", "", setting_values.optional_file, _FILE_WANTS, "Private key (PEM) of the certificate."
+    ),
     Setting(
         "cors_origins",
         "TC_CORS_ORIGINS",
         "",
-        _origins,
+        setting_values.origins,
         "origins such as https://intel.example.org, comma separated, or *",
         "Web origins that may call the API from a browser; none by default.",
     ),
@@ -325,7 +234,7 @@ SETTINGS: Final = (
         "log_level",
         "TC_LOG_LEVEL",
         "info",
-        _one_of("debug", "info", "warning", "error"),
+        setting_values.one_of("debug", "info", "warning", "error"),
         "debug, info, warning or error",
         "The least severe log line that is written.",
     ),
@@ -333,7 +242,7 @@ SETTINGS: Final = (
         "log_format",
         "TC_LOG_FORMAT",
         "auto",
-        _one_of("auto", "json", "console"),
+        setting_values.one_of("auto", "json", "console"),
         "auto, json or console",
         "How log lines look; auto is console on a terminal, else JSON.",
     ),
@@ -341,7 +250,7 @@ SETTINGS: Final = (
         "retention_days",
         "TC_RETENTION_DAYS",
         "90",
-        _integer(0, 36_500),
+        setting_values.integer(0, 36_500),
         "days from 0 to 36500",
         "Days without a sighting after which an indicator expires; 0 keeps all for ever.",
     ),
@@ -349,7 +258,7 @@ SETTINGS: Final = (
         "purge_grace_days",
         "TC_PURGE_GRACE_DAYS",
         "30",
-        _integer(0, 36_500),
+        setting_values.integer(0, 36_500),
         "days from 0 to 36500",
         "Days an expired indicator is still known before it is removed.",
     ),
@@ -357,7 +266,7 @@ SETTINGS: Final = (
         "geo_db",
         "TC_GEO_DB",
         "",
-        _optional_file,
+        setting_values.optional_file,
         _FILE_WANTS,
         "MMDB file for countries; the built-in table otherwise.",
     ),
@@ -365,7 +274,7 @@ SETTINGS: Final = (
         "asn_db",
         "TC_ASN_DB",
         "",
-        _optional_file,
+        setting_values.optional_file,
         _FILE_WANTS,
         "MMDB file for autonomous systems; none otherwise.",
     ),
@@ -373,7 +282,7 @@ SETTINGS: Final = (
         "benign_lists",
         "TC_BENIGN_LISTS",
         "",
-        _optional_folder,
+        setting_values.optional_folder,
         "the path of a folder that exists",
         "Folder of *.txt files with the operator's own never-publish values.",
     ),
@@ -381,7 +290,7 @@ SETTINGS: Final = (
         "attack_file",
         "TC_ATTACK_FILE",
         "",
-        _optional_file,
+        setting_values.optional_file,
         _FILE_WANTS,
         "ATT&CK data that replaces the packaged release.",
     ),
@@ -389,7 +298,7 @@ SETTINGS: Final = (
         "trusted_proxies",
         "TC_TRUSTED_PROXIES",
         "",
-        _networks,
+        setting_values.networks,
         "addresses or networks, comma separated",
         "Proxies whose X-Forwarded-For is believed.",
     ),
@@ -397,7 +306,7 @@ SETTINGS: Final = (
         "outbound_allow",
         "TC_OUTBOUND_ALLOW",
         "",
-        _networks,
+        setting_values.networks,
         "addresses or networks, comma separated",
         "Networks of your own that webhooks and sources may reach; otherwise only the internet.",
     ),
@@ -405,7 +314,7 @@ SETTINGS: Final = (
         "secret_file",
         "TC_SECRET_FILE",
         "",
-        _optional_path,
+        setting_values.optional_path,
         "a path",
         "The server's secret; made beside the database (NAME.secret) when absent. With TC_DATABASE_URL it is the same "
         "on all nodes, and in the database unless a file is given.",
@@ -414,7 +323,7 @@ SETTINGS: Final = (
         "metrics_port",
         "TC_METRICS_PORT",
         "0",
-        _integer(0, 65535),
+        setting_values.integer(0, 65535),
         "a port from 0 to 65535",
         "Loopback port that serves /metrics without a key; 0 serves it on the main port only, with a key.",
     ),
@@ -422,7 +331,7 @@ SETTINGS: Final = (
         "workers",
         "TC_WORKERS",
         "1",
-        _integer(1, 64),
+        setting_values.integer(1, 64),
         "a whole number from 1 to 64",
         "Processes that answer requests: one writes, the others look up and search; no more than cores.",
     ),
@@ -430,7 +339,7 @@ SETTINGS: Final = (
         "redis_url",
         "TC_REDIS_URL",
         "",
-        _redis_url,
+        setting_values.redis_url,
         "an address redis://, rediss:// or unix://",
         "Redis (or Valkey) in which nodes share their rate limits; each has its own otherwise. Needs the extra redis.",
     ),

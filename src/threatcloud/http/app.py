@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from threatcloud.config import Networks
 from threatcloud.domain.access import Caller
 from threatcloud.domain.errors import DomainError, Forbidden, RateLimited, TooLarge, Unauthenticated, WrongMediaType
 from threatcloud.http import metrics
@@ -35,6 +34,7 @@ from threatcloud.http.routes import Found, Route, RouteTable
 from threatcloud.http.sending import Sender
 from threatcloud.http.shared_limits import SharedLimiter
 from threatcloud.services.access import LOCAL_OPERATOR
+from threatcloud.setting_values import Networks
 
 _log = structlog.get_logger("http")
 #: What the ledger enters in aggregate; a look-up in bulk is a POST and a read all the same.

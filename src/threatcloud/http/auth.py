@@ -6,11 +6,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from threatcloud.config import Networks
 from threatcloud.domain.access import Caller, KeyInfo, Scope
 from threatcloud.domain.errors import Forbidden, Unauthenticated
 from threatcloud.http.endpoint import Access
 from threatcloud.services.access import KeyRing, caller_with_key, caller_without_key
+from threatcloud.setting_values import Networks
 
 _SCOPES: Final = {
     Access.READ: Scope.READ,
