@@ -139,6 +139,9 @@ async def ip_blocklist(
     api: Api,
     max_reputation: MaxReputation = None,
     category: Category = None,
+    min_confidence: MinConfidence = None,
+    max_age_days: MaxAgeDays = None,
+    country: Country = None,
     hosts: Hosts = False,
     top: Top = None,
     aggregate: Aggregate = False,
@@ -146,71 +149,41 @@ async def ip_blocklist(
     out: Out = None,
 ) -> None:
     """Export the addresses and networks to block."""
+    query = _selection(max_reputation, category, min_confidence, max_age_days, country, top, format_)
     only = {"hosts": hosts or None, "aggregate": aggregate or None}
-    query = {**_selection(max_reputation, category, top, format_), **only}
-    await _export_list(api, "/api/feeds/ip-blocklist", query, out)
+    await _export_list(api, "/api/feeds/ip-blocklist", {**query, **only}, out)
 
 
-@api_command(
-    app,
+def _list_command(name: str, what: str, *lines: str) -> None:
+    """Declares the export of a list whose selection is that of every list."""
+
+    async def run(
+        api: Api,
+        max_reputation: MaxReputation = None,
+        category: Category = None,
+        min_confidence: MinConfidence = None,
+        max_age_days: MaxAgeDays = None,
+        country: Country = None,
+        top: Top = None,
+        format_: Format = "plain",
+        out: Out = None,
+    ) -> None:
+        query = _selection(max_reputation, category, min_confidence, max_age_days, country, top, format_)
+        await _export_list(api, f"/api/feeds/{name}", query, out)
+
+    run.__doc__ = f"Export {what}."
+    api_command(app, name, *lines, publishes=True)(run)
+
+
+_list_command(
     "domain-blocklist",
+    "the domains to block",
     "threat-cloud export domain-blocklist --category phishing",
     "threat-cloud export domain-blocklist --format hosts --out hosts.txt",
-    publishes=True,
 )
-async def domain_blocklist(
-    api: Api,
-    max_reputation: MaxReputation = None,
-    category: Category = None,
-    top: Top = None,
-    format_: Format = "plain",
-    out: Out = None,
-) -> None:
-    """Export the domains to block."""
-    await _export_list(api, "/api/feeds/domain-blocklist", _selection(max_reputation, category, top, format_), out)
-
-
-@api_command(app, "url-blocklist", "threat-cloud export url-blocklist --format ndjson", publishes=True)
-async def url_blocklist(
-    api: Api,
-    max_reputation: MaxReputation = None,
-    category: Category = None,
-    top: Top = None,
-    format_: Format = "plain",
-    out: Out = None,
-) -> None:
-    """Export the URLs to block."""
-    await _export_list(api, "/api/feeds/url-blocklist", _selection(max_reputation, category, top, format_), out)
-
-
-@api_command(app, "hash-blocklist", "threat-cloud export hash-blocklist --category malware", publishes=True)
-async def hash_blocklist(
-    api: Api,
-    max_reputation: MaxReputation = None,
-    category: Category = None,
-    top: Top = None,
-    format_: Format = "plain",
-    out: Out = None,
-) -> None:
-    """Export the file hashes to block."""
-    await _export_list(api, "/api/feeds/hash-blocklist", _selection(max_reputation, category, top, format_), out)
-
-
-@api_command(app, "all", "threat-cloud export all --format stix --out bundle.json", publishes=True)
-async def all_types(
-    api: Api,
-    max_reputation: MaxReputation = None,
-    category: Category = None,
-    min_confidence: MinConfidence = None,
-    max_age_days: MaxAgeDays = None,
-    country: Country = None,
-    top: Top = None,
-    format_: Format = "plain",
-    out: Out = None,
-) -> None:
-    """Export all types in one file."""
-    only = {"minConfidence": min_confidence, "maxAgeDays": max_age_days, "country": country}
-    await _export_list(api, "/api/feeds/all", {**_selection(max_reputation, category, top, format_), **only}, out)
+_list_command("url-blocklist", "the URLs to block", "threat-cloud export url-blocklist --format ndjson")
+_list_command("hash-blocklist", "the file hashes to block", "threat-cloud export hash-blocklist --category malware")
+_list_command("all", "all types in one file", "threat-cloud export all --format stix --out bundle.json")
 
 
 @api_command(app, "attack-layer", "threat-cloud export attack-layer --period 90d --out layer.json", publishes=True)
@@ -239,8 +212,24 @@ async def misp_feed(
     (to / "manifest.json").write_bytes(manifest)  # the last: what it names is there
 
 
-def _selection(max_reputation: int | None, category: str | None, top: int | None, format_: str) -> dict[str, object]:
-    return {"maxReputation": max_reputation, "category": category, "top": top, "format": format_}
+def _selection(
+    max_reputation: int | None,
+    category: str | None,
+    min_confidence: float | None,
+    max_age_days: int | None,
+    country: str | None,
+    top: int | None,
+    format_: str,
+) -> dict[str, object]:
+    return {
+        "maxReputation": max_reputation,
+        "category": category,
+        "minConfidence": min_confidence,
+        "maxAgeDays": max_age_days,
+        "country": country,
+        "top": top,
+        "format": format_,
+    }
 
 
 async def _export_list(api: Api, path: str, query: Mapping[str, object], out: Path | None) -> None:
