@@ -1,0 +1,1 @@
+-- Nothing: the step is about keys of the other engine, which can be distributed, and both count steps alike.
