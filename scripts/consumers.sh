@@ -1,7 +1,7 @@
 # Sourced by ./test: installs the programs that feeds are for, so that the tests have them read what is written.
 # Only where root and apt-get are there. Where it fails the tests that need a program skip, and say so.
 
-CONSUMERS="nft:nftables ipset:ipset iptables-restore:iptables dnsmasq:dnsmasq-base unbound:unbound named-checkzone:bind9-utils yara:yara"
+CONSUMERS="nft:nftables ipset:ipset iptables-restore:iptables dnsmasq:dnsmasq-base unbound:unbound named-checkzone:bind9-utils yara:yara haproxy:haproxy"
 
 install_consumers() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0

@@ -17,14 +17,16 @@ _KEEPER = '"$@" & read -r _; kill -QUIT $!; wait'
 
 
 class OwnPostgres:
-    """A server in a folder of its own."""
+    """A server in a folder of its own; a standby of another where that is given."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, primary: "OwnPostgres | None" = None) -> None:
         self._programs = programs
         self._folder = folder
         self._keeper: subprocess.Popen[bytes] | None = None
         self.url = f"postgresql://test@/postgres?host={folder}"
         make = [str(programs / "initdb"), "-D", str(folder / "data"), *INITDB]
+        if primary is not None:
+            make = [str(programs / "pg_basebackup"), "-D", str(folder / "data"), "-R", "-c", "fast", "-d", primary.url]
         with self._log() as log:
             subprocess.run(make, user=server_user(), cwd=folder, stdout=log, stderr=log, check=True)
 
@@ -46,10 +48,10 @@ class OwnPostgres:
             )
         wait_for_server(self.url, self._folder / "log")
 
-    def crash(self) -> None:
+    def crash(self, number: int = signal.SIGQUIT) -> None:
         """Has all its processes end at once, with nothing put in order."""
         pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, number)
         self.end()
 
     def end(self) -> None:
@@ -60,13 +62,13 @@ class OwnPostgres:
 
 
 @contextmanager
-def own_postgres() -> Iterator[OwnPostgres]:
+def own_postgres(primary: OwnPostgres | None = None) -> Iterator[OwnPostgres]:
     """A server that runs."""
     programs = binaries()
     assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="tc-pg-"))
     shutil.chown(folder, server_user())
-    server = OwnPostgres(programs, folder)
+    server = OwnPostgres(programs, folder, primary)
     server.start()
     try:
         yield server
