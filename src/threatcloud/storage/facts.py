@@ -185,11 +185,14 @@ def count_sightings(db: Connection, indicator: int) -> int:
 
 
 def evidence_of(db: Connection, indicators: Sequence[int], names: Names) -> dict[int, list[Evidence]]:
-    """All evidence about the indicators, reports and listings, by row number; ordered by reporter and source."""
+    """All evidence about the indicators, reports and listings, by row number; reports ordered by reporter
+    and source, then listings by source."""
     found: dict[int, list[Evidence]] = {}
-    for row in db.rows_in(f"SELECT {_EVIDENCE} FROM evidence WHERE indicator IN keys()", indicators):
+    reports = f"SELECT {_EVIDENCE} FROM evidence WHERE indicator IN keys() ORDER BY reporter, source"
+    for row in db.rows_in(reports, indicators):
         found.setdefault(row[0], []).append(_evidence(row, names))
-    for row in db.rows_in(f"SELECT {_LISTING} FROM listing WHERE indicator IN keys()", indicators):
+    listings = f"SELECT {_LISTING} FROM listing WHERE indicator IN keys() ORDER BY source"
+    for row in db.rows_in(listings, indicators):
         found.setdefault(row[0], []).append(_listing(row, names).evidence())
     return found
 
