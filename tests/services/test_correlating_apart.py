@@ -19,13 +19,14 @@ _HOSTS = 800
 
 
 class Seen(CorrelatorProcess):
-    """The process as it is, and how many steps it took; with ``kill`` it is killed before the second."""
+    """The process as it is, and how many steps it took; with ``kill`` it is killed before the second, or ``gone``."""
 
-    def __init__(self, settings: Settings, store: WritingStore, *, kill: bool = False) -> None:
+    def __init__(self, settings: Settings, store: WritingStore, *, kill: bool = False, gone: bool = False) -> None:
         super().__init__(settings, store)
         self.steps = 0
         self.pids: list[int] = []
         self._kill = kill
+        self._gone = gone
 
     async def step(self, most: int) -> Stepped:
         """Counts."""
@@ -34,6 +35,8 @@ class Seen(CorrelatorProcess):
             self.pids.append(self._process.pid)
             if self._kill:
                 os.kill(self._process.pid, signal.SIGKILL)
+            if self._gone:
+                self._process.wait()
         return await super().step(most)
 
 
@@ -56,9 +59,9 @@ def _correlator(system: Correlated, apart: Seen) -> Correlator:
     return Correlator(system.store, system._screener, Pace(), apart)
 
 
-def _apart(system: Correlated, *, kill: bool = False) -> Seen:
+def _apart(system: Correlated, *, kill: bool = False, gone: bool = False) -> Seen:
     assert isinstance(system.store, WritingStore)
-    return Seen(load_settings({}, {"TC_DB_PATH": str(system.store.path)}), system.store, kill=kill)
+    return Seen(load_settings({}, {"TC_DB_PATH": str(system.store.path)}), system.store, kill=kill, gone=gone)
 
 
 def test_a_long_backlog_is_taken_up_apart_and_the_process_ends_with_it(system: Correlated) -> None:
@@ -81,9 +84,12 @@ def test_a_short_one_starts_no_process(system: Correlated) -> None:
     assert apart.steps == 0
 
 
-def test_a_process_that_is_killed_leaves_nothing_half_done_and_the_next_goes_on(system: Correlated) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["dying", "gone"])
+def test_a_process_that_is_killed_leaves_nothing_half_done_and_the_next_goes_on(
+    system: Correlated, *, gone: bool
+) -> None:
     together = _report(system)
-    killed = _apart(system, kill=True)
+    killed = _apart(system, kill=True, gone=gone)
     with pytest.raises(Busy, match="the process that correlates"):
         system.run(_correlator(system, killed).run())
     assert killed.pids

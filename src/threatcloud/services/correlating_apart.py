@@ -8,6 +8,7 @@ import asyncio
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import IO, Final, NamedTuple
 
@@ -59,7 +60,12 @@ class CorrelatorProcess:
         process = subprocess.Popen(  # noqa: S603 - our own
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
-        _tell(process, pickle.dumps(self._settings))
+        try:
+            _tell(process, pickle.dumps(self._settings))
+        except Busy:
+            process.kill()
+            _reap(process)
+            raise
         return process
 
     async def end(self) -> None:
@@ -94,5 +100,6 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
     process.wait()
-    _pipe(process.stdin).close()
+    with suppress(BrokenPipeError):  # of what it died too early to be told
+        _pipe(process.stdin).close()
     _pipe(process.stdout).close()
