@@ -188,11 +188,9 @@ def evidence_of(db: Connection, indicators: Sequence[int], names: Names) -> dict
     """All evidence about the indicators, reports and listings, by row number; reports ordered by reporter
     and source, then listings by source."""
     found: dict[int, list[Evidence]] = {}
-    reports = f"SELECT {_EVIDENCE} FROM evidence WHERE indicator IN keys() ORDER BY reporter, source"
-    for row in db.rows_in(reports, indicators):
+    for row in sorted(db.rows_in(f"SELECT {_EVIDENCE} FROM evidence WHERE indicator IN keys()", indicators)):
         found.setdefault(row[0], []).append(_evidence(row, names))
-    listings = f"SELECT {_LISTING} FROM listing WHERE indicator IN keys() ORDER BY source"
-    for row in db.rows_in(listings, indicators):
+    for row in sorted(db.rows_in(f"SELECT {_LISTING} FROM listing WHERE indicator IN keys()", indicators)):
         found.setdefault(row[0], []).append(_listing(row, names).evidence())
     return found
 
