@@ -37,6 +37,7 @@ LONGEST = ".".join(["a" * 63] * 3 + ["b" * 61])
         ("r3---sn.example.com", ["r3---sn.example.com"]),
         ("xn--29s7inly9ib.example.com", ["xn--29s7inly9ib.example.com"]),
         ("1.2.3.example", ["1.2.3.example"]),
+        ("xax0.ax0", ["xax0.ax0"]),  # of which the re of Python 3.11.2 lost its place
         ("example.xn--p1ai", ["example.рф"]),
         (LONGEST, [LONGEST, LONGEST.upper() + "."]),
     ],

@@ -44,7 +44,7 @@ _MAX_ROUNDS: Final = 3
 _scheme: Final = re.compile(r"([a-z][a-z0-9+.-]*):[/\\]", re.IGNORECASE).match
 _is_host_and_port: Final = re.compile(r"[^\s\\@:?#]+(?::[0-9]{1,5})?").fullmatch
 _authority_end: Final = re.compile(r"[/\\?#]")
-_is_host: Final = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_-]{1,63}+(?:\.[a-z0-9_-]{1,63}+)*+").fullmatch
+_is_host: Final = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_-]{1,63}+(?:\.[a-z0-9_-]{1,63}+)*").fullmatch
 _EXPECTED: Final = "must be an absolute URL with a valid host, such as https://example.com/path"
 _UNKNOWN_SCHEME: Final = f"must be a URL with one of the schemes {', '.join(SCHEMES)}"
 

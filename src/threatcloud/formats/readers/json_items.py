@@ -17,14 +17,14 @@ Path = tuple[str, ...]
 """Where a value stands: names of members, and `*` for an element of an array."""
 
 # What lies between two brackets, strings whole; then the bracket, or the quote of a string that does not end here.
-# These groups are not possessive: Python 3.11.2 loses its place in those, and nothing here is tried twice.
-_run = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*")*([{}\[\]"]?)', re.DOTALL)
+# The outer group is not possessive: before a string that does not end Python 3.11.2 loses its place in one.
+_run = re.compile(rb'(?:[^"{}\[\]]*+"(?:[^"\\]++|\\.)*+")*[^"{}\[\]]*+([{}\[\]"]?)', re.DOTALL)
 # A whole container of at most four levels, which nearly all are; no bracket is tried twice.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _LEAF = rb'[{\[](?:[^"{}\[\]]++|' + _STRING + rb")*+[}\]]"
 _NEST = rb'[{\[](?:[^"{}\[\]]++|' + _STRING + rb"|%b)*+[}\]]"
 _shallow = re.compile(_NEST % (_NEST % (_NEST % _LEAF)), re.DOTALL)
-_token = re.compile(rb'\s*+("(?:[^"\\]++|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]++)', re.DOTALL)
+_token = re.compile(rb'\s*+("(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s"{}\[\],:]++)', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
 
