@@ -128,10 +128,11 @@ class Publisher:
             ]
             return feeds.newest_release(db), moved
 
-        self._release, moved = await self._store.scan(read)
-        for wanted, saved in moved:
-            if saved is not None:
-                self._default[wanted] = await asyncio.to_thread(_unpack, saved)
+        release, moved = await self._store.scan(read)
+        fresh = {wanted: await asyncio.to_thread(_unpack, saved) for wanted, saved in moved if saved is not None}
+        # At once: who got the list from before with the version of now would never hear of what lies between.
+        self._release = release
+        self._default |= fresh
 
     async def get(self, wanted: FeedList) -> Published:
         """The list as it stands now, rendered first where nobody has asked for it since it changed."""
