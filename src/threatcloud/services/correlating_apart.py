@@ -63,8 +63,7 @@ class CorrelatorProcess:
         try:
             _tell(process, pickle.dumps(self._settings))
         except Busy:
-            process.kill()
-            _reap(process)
+            _end(process)
             raise
         return process
 
@@ -72,8 +71,7 @@ class CorrelatorProcess:
         """See ``StepsApart.end``."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            await asyncio.to_thread(_reap, process)
+            await asyncio.to_thread(_end, process)
 
 
 def _carry_out(process: subprocess.Popen[bytes], most: int, now: int) -> Stepped:
@@ -98,7 +96,8 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _reap(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
     process.wait()
     with suppress(BrokenPipeError):  # of what it died too early to be told
         _pipe(process.stdin).close()
