@@ -93,7 +93,7 @@ def api_command(
     return declare
 
 
-def with_parameters(function: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+def with_parameters(function: Callable[..., object], parameters: list[inspect.Parameter]) -> None:
     """Has a function taken for one with these parameters, by whoever asks for its signature."""
     vars(function).pop("__wrapped__", None)
     vars(function)["__signature__"] = inspect.Signature(parameters)

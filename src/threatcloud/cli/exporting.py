@@ -1,15 +1,17 @@
 """``threat-cloud export``: the published indicators and blocklists to a file or to standard output."""
 
 import csv
+import inspect
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import msgspec
 import typer
 
-from threatcloud.cli.command import api_command
+from threatcloud.cli.command import api_command, with_parameters
 from threatcloud.cli.connect import Api, patiently
 from threatcloud.cli.failures import CommandFailed, ExitCode
 from threatcloud.cli.output import Out, note, opened
@@ -48,13 +50,18 @@ Format = Annotated[str, typer.Option("--format", help=f"{', '.join(NAMES)}.")]
 Aggregate = Annotated[
     bool, typer.Option("--aggregate", help="The fewest networks that hold exactly the same addresses.")
 ]
-Top = Annotated[int | None, typer.Option(help="Only so many, the worst.")]
-MaxReputation = Annotated[int | None, typer.Option(help="The highest reputation included; 30 if not said.")]
-Category = Annotated[str | None, typer.Option(help="Only this category.")]
-MinConfidence = Annotated[float | None, typer.Option(help="The least confidence, 0 to 1.")]
-MaxAgeDays = Annotated[int | None, typer.Option(help="Seen in the last so many days.")]
-Country = Annotated[str | None, typer.Option(help="Only this country (ISO 3166-1), such as NL.")]
 Hosts = Annotated[bool, typer.Option("--hosts", help="Leave networks out.")]
+#: What every list is selected by.
+_SELECTION: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "max_reputation": Annotated[int | None, typer.Option(help="The highest reputation included; 30 if not said.")],
+        "category": Annotated[str | None, typer.Option(help="Only this category.")],
+        "min_confidence": Annotated[float | None, typer.Option(help="The least confidence, 0 to 1.")],
+        "max_age_days": Annotated[int | None, typer.Option(help="Seen in the last so many days.")],
+        "country": Annotated[str | None, typer.Option(help="Only this country (ISO 3166-1), such as NL.")],
+        "top": Annotated[int | None, typer.Option(help="Only so many, the worst.")],
+    }
+)
 
 
 @api_command(
@@ -127,54 +134,43 @@ _WRITERS: Final[dict[str, Callable[[Items, BinaryIO], Any]]] = {
 }
 
 
-@api_command(
-    app,
-    "ip-blocklist",
-    "threat-cloud export ip-blocklist --out /etc/firewall/blocklist.txt",
-    "threat-cloud export ip-blocklist --max-reputation 20 --hosts --format csv",
-    "threat-cloud export ip-blocklist --format nftables | nft -f -",
-    publishes=True,
-)
-async def ip_blocklist(
-    api: Api,
-    max_reputation: MaxReputation = None,
-    category: Category = None,
-    min_confidence: MinConfidence = None,
-    max_age_days: MaxAgeDays = None,
-    country: Country = None,
-    hosts: Hosts = False,
-    top: Top = None,
-    aggregate: Aggregate = False,
-    format_: Format = "plain",
-    out: Out = None,
-) -> None:
-    """Export the addresses and networks to block."""
-    query = _selection(max_reputation, category, min_confidence, max_age_days, country, top, format_)
-    only = {"hosts": hosts or None, "aggregate": aggregate or None}
-    await _export_list(api, "/api/feeds/ip-blocklist", {**query, **only}, out)
+def _list_command(name: str, what: str, *lines: str, only: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Declares the export of a list, with the options of every list and ``only`` of this one, which are switches."""
 
-
-def _list_command(name: str, what: str, *lines: str) -> None:
-    """Declares the export of a list whose selection is that of every list."""
-
-    async def run(
-        api: Api,
-        max_reputation: MaxReputation = None,
-        category: Category = None,
-        min_confidence: MinConfidence = None,
-        max_age_days: MaxAgeDays = None,
-        country: Country = None,
-        top: Top = None,
-        format_: Format = "plain",
-        out: Out = None,
-    ) -> None:
-        query = _selection(max_reputation, category, min_confidence, max_age_days, country, top, format_)
+    async def run(api: Api, /, *, out: Path | None, **options: object) -> None:
+        query = {_parameter(option): None if value is False else value for option, value in options.items()}
         await _export_list(api, f"/api/feeds/{name}", query, out)
 
     run.__doc__ = f"Export {what}."
+    options = [
+        inspect.Parameter("api", inspect.Parameter.POSITIONAL_ONLY, annotation=Api),
+        *(_option(option, annotation, None) for option, annotation in _SELECTION.items()),
+        *(_option(option, annotation, False) for option, annotation in only.items()),
+        _option("format", Format, "plain"),
+        _option("out", Out, None),
+    ]
+    with_parameters(run, options)
     api_command(app, name, *lines, publishes=True)(run)
 
 
+def _option(name: str, annotation: object, default: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parameter(option: str) -> str:
+    """What the API calls an option."""
+    first, *rest = option.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+_list_command(
+    "ip-blocklist",
+    "the addresses and networks to block",
+    "threat-cloud export ip-blocklist --out /etc/firewall/blocklist.txt",
+    "threat-cloud export ip-blocklist --max-reputation 20 --hosts --format csv",
+    "threat-cloud export ip-blocklist --format nftables | nft -f -",
+    only={"hosts": Hosts, "aggregate": Aggregate},
+)
 _list_command(
     "domain-blocklist",
     "the domains to block",
@@ -210,26 +206,6 @@ async def misp_feed(
         (to / f"{uuid}.json").write_bytes(await load(f"{uuid}.json"))
     (to / "hashes.csv").write_bytes(await load("hashes.csv"))
     (to / "manifest.json").write_bytes(manifest)  # the last: what it names is there
-
-
-def _selection(
-    max_reputation: int | None,
-    category: str | None,
-    min_confidence: float | None,
-    max_age_days: int | None,
-    country: str | None,
-    top: int | None,
-    format_: str,
-) -> dict[str, object]:
-    return {
-        "maxReputation": max_reputation,
-        "category": category,
-        "minConfidence": min_confidence,
-        "maxAgeDays": max_age_days,
-        "country": country,
-        "top": top,
-        "format": format_,
-    }
 
 
 async def _export_list(api: Api, path: str, query: Mapping[str, object], out: Path | None) -> None:
