@@ -3,13 +3,15 @@
 import asyncio
 import socket
 import ssl
+import struct
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.sites import Says, Site, running_site
 from threatcloud.domain.address import parse_network
@@ -216,3 +218,31 @@ def test_two_requests_are_two_connections(site: Site) -> None:
 
     asyncio.run(twice())
     assert len({got.peer for got in site.got}) == 2
+
+
+@contextmanager
+def hanging_up() -> Iterator[int]:
+    """A server that breaks every connection off as soon as it is there; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def run() -> None:
+            with suppress(OSError):  # closed at the end
+                while True:
+                    connection, _ = listener.accept()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+        threading.Thread(target=run, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_who_hangs_up_at_once_is_unreachable(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def ask_often(port: int) -> None:
+        for _ in range(100):  # what is met differs from one time to the next
+            with pytest.raises(Unreachable, match=r"^127\.0\.0\.1"):
+                await Outbound(ALLOWED).send(Order("GET", f"http://127.0.0.1:{port}/"), QUICK, bytes)
+
+    with hanging_up() as port, asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(ask_often(port))

@@ -161,7 +161,7 @@ class Outbound:
         limits: Limits,
         take: Callable[[bytes], object],
     ) -> tuple[Reply, str | None]:
-        response = await http.send(request, stream=True)
+        response = await _sent(http, request)
         try:
             location = response.headers.get("location")
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -177,6 +177,19 @@ class Outbound:
             return reply, None
         finally:
             await response.aclose()
+
+
+async def _sent(http: "httpx.AsyncClient", request: "httpx.Request") -> "httpx.Response":
+    """The head of the answer. Raises httpx.HTTPError."""
+    import httpx
+
+    try:
+        return await http.send(request, stream=True)
+    except AttributeError as error:
+        # Where the other side hangs up as soon as we are there, uvloop has no socket any more whose address anyio asks.
+        if error.name != "getpeername":
+            raise
+        raise httpx.ReadError("the connection was closed at once") from error
 
 
 def _request(order: Order, found: Destination, address: str) -> "httpx.Request":
