@@ -38,6 +38,7 @@ def test_metrics_need_the_scope_read(server: LiveServer) -> None:
 def test_metrics_count_requests(server: LiveServer) -> None:
     reader = server.client(READER)
     ok(reader.get("/api/stats"))
+    server.client().blocked()  # lists are there from the first that asks on
 
     answer = reader.get("/metrics")
 
