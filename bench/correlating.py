@@ -16,8 +16,9 @@ from bench import processes
 from bench.figures import Figures
 from bench.fill import Filling
 from bench.served import Site
-from threatcloud.bootstrap import clock, tune_collector
+from threatcloud.bootstrap import clock
 from threatcloud.config import load_settings
+from threatcloud.footprint import tune_collector
 from threatcloud.services.loading import make_screener
 from threatcloud.storage.correlation import Place, keep_place, place
 from threatcloud.storage.driver import Transaction

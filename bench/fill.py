@@ -23,11 +23,12 @@ from bench import history
 from bench.history import Seen
 from bench.sizes import SIZES, Size
 from bench.values import origin, values
-from threatcloud.bootstrap import clock, tune_collector
+from threatcloud.bootstrap import clock
 from threatcloud.config import load_settings
 from threatcloud.domain.evidence import Listing
 from threatcloud.domain.indicator import Indicator, IndicatorType, InvalidIndicator, detect, indicator_key
 from threatcloud.domain.report import CATEGORIES, Report, Role, Severity
+from threatcloud.footprint import tune_collector
 from threatcloud.services.correlating import Correlator
 from threatcloud.services.loading import make_screener
 from threatcloud.services.pacing import Pace

@@ -1,7 +1,6 @@
 """The composition root: settings become a store, services, jobs and applications, in one place."""
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from threatcloud.domain.address import Network
 from threatcloud.domain.errors import Busy
 from threatcloud.domain.network_map import MAP_BYTES
 from threatcloud.domain.report import Role
+from threatcloud.footprint import give_back_forever, tune_collector
 from threatcloud.http.app import Gateway, make_app, make_local_app, make_metrics_app
 from threatcloud.http.context import Services
 from threatcloud.http.kept import KeptAnswers
@@ -381,13 +381,6 @@ def announce_key(key: str, settings: Settings) -> Path | None:
     return path
 
 
-def tune_collector() -> None:
-    """What was loaded stays, and batches make many objects but no cycles: a rare collection saves 15 % of an import."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-
-
 @asynccontextmanager
 async def _serve_readers(services: Services, readers: Readers | None) -> AsyncIterator[None]:
     """Answers what readers hand on, until the last has ended."""
@@ -417,7 +410,8 @@ def make_server_app(node: Node, readers: Readers | None = None) -> ASGIApp:
             _serve_readers(services, readers),
             asyncio.TaskGroup() as group,
         ):
-            running = [group.create_task(refresh.run()), group.create_task(node.jobs.run_forever())]
+            beside = (refresh.run(), node.jobs.run_forever(), give_back_forever())
+            running = [group.create_task(work) for work in beside]
             try:
                 yield
             finally:

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from threatcloud.bootstrap import tune_collector
 from threatcloud.config import Settings
+from threatcloud.footprint import tune_allocator, tune_collector
 from threatcloud.http.logs import configure_logs
 from threatcloud.services.correlating import Stepped, Stepper
 from threatcloud.services.correlating_apart import Order
@@ -28,6 +28,7 @@ _NICENESS: Final = 5
 
 def main() -> None:
     """Serves until whoever gives the orders is gone."""
+    tune_allocator()
     settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(orders,), name="orders", daemon=True).start()

@@ -9,7 +9,8 @@ import threading
 
 import uvloop
 
-from threatcloud.bootstrap import open_reader, tune_collector
+from threatcloud.bootstrap import open_reader
+from threatcloud.footprint import tune_allocator, tune_collector
 from threatcloud.http.app import make_app
 from threatcloud.http.logs import configure_logs
 from threatcloud.http.readers import READY, Start
@@ -21,6 +22,7 @@ from threatcloud.storage.memory import memory_of
 
 def main() -> int:
     """Serves until SIGTERM, or until the process that writes is gone; gives the exit code."""
+    tune_allocator()
     start: Start = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     threading.Thread(target=_end_with_home, name="home", daemon=True).start()
     configure_logs(start.settings.log_level, start.settings.log_format)

@@ -203,7 +203,8 @@ async def _reach(settings: Settings) -> "Path | Node":
     path = socket_path(settings.own_path)
     give_up_at_s = time.monotonic() + PATIENCE_S
     while not _answers(path):
-        from threatcloud.bootstrap import open_node, tune_collector
+        from threatcloud.bootstrap import open_node
+        from threatcloud.footprint import tune_collector
         from threatcloud.http.logs import configure_logs
         from threatcloud.services.loading import LateScreener
 

@@ -63,8 +63,10 @@ def _flag(setting: Setting) -> inspect.Parameter:
 
 
 def _run(settings: Settings) -> int:
+    from threatcloud.footprint import tune_allocator
     from threatcloud.http.logs import configure_logs
 
+    tune_allocator()
     configure_logs(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings))

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from threatcloud.domain.errors import InvalidInput
+from threatcloud.footprint import give_back_forever
 from threatcloud.http.app import Gateway
 from threatcloud.http.context import Services
 from threatcloud.http.relay import Relay, add_counts, take_counts
@@ -82,7 +83,7 @@ async def beside_reading(services: Services, relay: Relay, gateway: ReadingGatew
             await hand_over()
 
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(release()), group.create_task(keep_handing_over())]
+        running = [group.create_task(work) for work in (release(), keep_handing_over(), give_back_forever())]
         try:
             yield
         finally:
