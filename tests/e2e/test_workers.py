@@ -313,6 +313,7 @@ def test_limits_hold_across_processes(place: Place) -> None:
             assert line.ask("GET", "/api/stats").headers["ratelimit-limit"] == "60"
             line.close()
     assert set(statuses) == {200, 429}
-    # One a second comes anew; where two processes take one at the same instant, one is not counted.
-    assert 60 <= statuses.count(200) <= 60 + took_s + 5
+    # One a second comes anew. What others take between one's reading and storing is not counted: on a busy machine that
+    # may be a time slice. Four limits of their own would let 240 through.
+    assert 60 <= statuses.count(200) <= 60 + took_s + 20
     assert server.stop() == 0

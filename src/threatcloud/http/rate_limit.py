@@ -2,7 +2,8 @@
 
 A bucket is one number, the time at which it will be full again (the theoretical arrival time of GCRA, ITU-T I.371): it
 holds what a bucket of tokens with the time of its last change holds. So a process takes a request by one store of eight
-bytes. Where two do so at the same instant one of the two is not counted; nothing else can come of it.
+bytes. Where two do so at the same instant one of the two is not counted, nor is what others take while a process rests
+between reading and storing (a few microseconds, or a time slice of a busy machine); nothing else can come of it.
 """
 
 import hashlib
