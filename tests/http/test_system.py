@@ -18,6 +18,8 @@ from threatcloud.http.openapi import document
 from threatcloud.http.routes import ENDPOINTS
 
 SNAPSHOT = Path(__file__).with_name("openapi.snapshot.json")
+#: The shape and the media type of our own refusals.
+_OURS = ("Failure", "application/json")
 
 
 def test_health_needs_nothing(server: LiveServer) -> None:
@@ -103,11 +105,12 @@ def test_operation_ids_are_unique() -> None:
 def test_every_failure_is_documented_with_its_envelope_or_that_of_its_dialect() -> None:
     paths = document(ENDPOINTS)["paths"]
     for endpoint in ENDPOINTS:
-        own = endpoint.dialect.shape.__name__ if endpoint.dialect else "Failure"
+        dialect = endpoint.dialect
+        own = (dialect.shape.__name__, dialect.media.partition(";")[0]) if dialect else _OURS
         for status, answer in paths[endpoint.path][endpoint.method.lower()]["responses"].items():
             if int(status) >= 400:
-                shape = "Failure" if status == "414" else own  # before the route is known
-                assert f'/{shape}"' in json.dumps(answer["content"]["application/json"])
+                shape, media = _OURS if status == "414" else own  # before the route is known
+                assert f'/{shape}"' in json.dumps(answer["content"][media])
                 assert answer["description"]
 
 

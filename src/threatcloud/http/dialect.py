@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from threatcloud.domain.errors import Problem
-from threatcloud.http.answer import Answer
+from threatcloud.http.answer import JSON, Answer
 from threatcloud.http.rate_limit import Allowance
 
 
@@ -21,23 +21,25 @@ def no_headers(_: Allowance) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialect:
-    """The differences. ``name`` is that of its way to send a key, ``shape`` the type of a refusal in the documentation.
+    """The differences. ``name`` is that of its way to send a key, where it has one (``key_header``). ``shape`` and
+    ``media`` are the type of a refusal, in the documentation, and its media type.
 
     ``tell`` makes the body of a refusal from its status, sentence and problems. ``statuses`` gives its own status for
     some of ours. ``allowance`` names what is left of the limit in headers of its own.
     """
 
     name: str
-    key_header: str
+    key_header: str | None = None
     key_param: str | None = None
     tell: Callable[[int, str, tuple[Problem, ...]], bytes]
     shape: Any
+    media: str = JSON
     statuses: Mapping[int, int] = field(default_factory=dict)
     allowance: Callable[[Allowance], dict[str, str]] = no_headers
 
     def credential(self, headers: Mapping[bytes, bytes], query: bytes) -> bytes | None:
         """The key of a request, as ``Authorization`` has it; None when there is none."""
-        key = headers.get(self.key_header.lower().encode())
+        key = None if self.key_header is None else headers.get(self.key_header.lower().encode())
         if key is None and self.key_param is not None:
             key = _param(query, self.key_param.encode())
         return None if key is None else b"Bearer " + key
@@ -57,7 +59,7 @@ class Dialect:
     ) -> Answer:
         """The answer that says what went wrong, as ``http.errors.failure`` says it in ours."""
         told = self.status(status)
-        return Answer(self.tell(told, message, problems), status=told, headers=headers or {})
+        return Answer(self.tell(told, message, problems), status=told, media=self.media, headers=headers or {})
 
 
 def _param(query: bytes, name: bytes) -> bytes | None:

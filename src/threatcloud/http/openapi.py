@@ -71,6 +71,7 @@ def document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
                 **{
                     dialect.name: {"type": "apiKey", "in": "header", "name": dialect.key_header}
                     for dialect in sorted(dialects, key=lambda dialect: dialect.name)
+                    if dialect.key_header
                 },
             },
         },
@@ -126,7 +127,8 @@ def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
         return [{}]
     basic: list[dict[str, list[str]]] = [{"basic": []}] if endpoint.access in {Access.FEEDS, Access.EXCHANGE} else []
     optional: list[dict[str, list[str]]] = [{}] if endpoint.access in {Access.READ, Access.FEEDS, Access.REPORT} else []
-    own: list[dict[str, list[str]]] = [{endpoint.dialect.name: []}] if endpoint.dialect else []
+    dialect = endpoint.dialect
+    own: list[dict[str, list[str]]] = [{dialect.name: []}] if dialect and dialect.key_header else []
     return [{"bearer": []}, *basic, *own, *optional]
 
 
@@ -167,8 +169,8 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         responses[str(status)] = _good(status, content, headers)
     for code in _error_codes(endpoint):
         meaning = MEANING[code][1]
-        status, failure = _failure(endpoint, code)
-        known = responses.setdefault(str(status), _bad(status, schemas[repr(failure)]))
+        status, failure, media = _failure(endpoint, code)
+        known = responses.setdefault(str(status), _bad(status, schemas[repr(failure)], media))
         known["description"] = " ".join(filter(None, [known.get("description"), f"`{code}`: {meaning}"]))
         if str(status) in responses and status == 404 and endpoint.also.get(404):
             envelope = known["content"][JSON]["schema"]
@@ -176,12 +178,12 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(responses.items()))
 
 
-def _failure(endpoint: Endpoint, code: str) -> tuple[int, Any]:
-    """The status an endpoint answers for an error, and the shape of the refusal."""
+def _failure(endpoint: Endpoint, code: str) -> tuple[int, Any, str]:
+    """The status an endpoint answers for an error, and the shape and media type of the refusal."""
     status, dialect = MEANING[code][0], endpoint.dialect
     if dialect is None or code in _BEFORE_ROUTES:
-        return status, Failure
-    return dialect.status(status), dialect.shape
+        return status, Failure, JSON
+    return dialect.status(status), dialect.shape, dialect.media.partition(";")[0]
 
 
 def _content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -226,9 +228,9 @@ def _good(status: int, content: dict[str, Any] | None, headers: dict[str, Any]) 
     return answer
 
 
-def _bad(status: int, schema: dict[str, Any]) -> dict[str, Any]:
+def _bad(status: int, schema: dict[str, Any], media: str) -> dict[str, Any]:
     headers = _headers("X-Request-Id", *_HEADERS_OF.get(status, ()))
-    return {"content": {JSON: {"schema": schema}}, "headers": headers}
+    return {"content": {media: {"schema": schema}}, "headers": headers}
 
 
 def _headers(*names: str) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from threatcloud.http.answer import Answer, encode
 from threatcloud.http.endpoint import MAX_BODY_BYTES, Access, Call, Endpoint, NoQuery, RateClass, decoded
 from threatcloud.http.negotiation import choose_media
 from threatcloud.http.parameters import DATE_TIME, read_since
+from threatcloud.http.taxii_dialect import DIALECT, MEDIA
 from threatcloud.services.intake import Claim
 from threatcloud.services.taxii import COLLECTIONS, Collection, Item, ItemPage, Outcome, Sent, Wanted
 from threatcloud.storage.exchange import Place
 
-MEDIA: Final = "application/taxii+json;version=2.1"
 _STIX: Final = "application/stix+json;version=2.1"
 _ROOT: Final = "/taxii2/api/"
 _VERSION: Final = "taxii-2.1"
@@ -265,6 +265,7 @@ def _endpoint(path: str, summary: str, handler: Any, **more: Any) -> Endpoint:
         "access": Access.FEEDS,
         "rate": RateClass.FEED,
         "errors": ("not_found", "not_acceptable"),
+        "dialect": DIALECT,
         **more,
     }
     return Endpoint(path=path, summary=summary, handler=handler, media=MEDIA, tag="TAXII", **whole)
