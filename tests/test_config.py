@@ -89,6 +89,7 @@ VALUES: dict[str, tuple[str, Any, str]] = {
     "log_format": ("json", "json", "xml"),
     "retention_days": ("0", 0, "-1"),
     "purge_grace_days": ("7", 7, "a week"),
+    "sightings_kept_months": ("3", 3, "a quarter"),
     "geo_db": ("FILE", "FILE", "no-such-file"),
     "asn_db": ("FILE", "FILE", "no-such-file"),
     "benign_lists": ("FOLDER", "FOLDER", "no-such-folder"),

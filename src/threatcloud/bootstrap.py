@@ -45,6 +45,7 @@ from threatcloud.services.delivering import Delivering
 from threatcloud.services.deltas import Deltas
 from threatcloud.services.erasure import Erasure
 from threatcloud.services.feeds import IndicatorFeed
+from threatcloud.services.forgetting import Forgetting
 from threatcloud.services.holding import Holding
 from threatcloud.services.imports import Importing
 from threatcloud.services.loading import LateScreener, make_screener
@@ -263,7 +264,9 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         "db_path": str(settings.db_path.absolute()),
     }  # with what is kept beside it
     sources = Sources(store, names, importing, holding, outbound, audit, screening, folder, clock)
-    table = _jobs(publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering, sources)
+    forgetting = Forgetting(store, settings.sightings_kept_months, clock)
+    desks = (publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering, sources)
+    table = _jobs(*desks, forgetting)
     runner = JobRunner(table, store, clock)
     services = Services(
         settings=settings,
@@ -318,6 +321,7 @@ def _jobs(
     withdrawing: Withdrawing,
     delivering: Delivering,
     sources: Sources,
+    forgetting: Forgetting,
 ) -> tuple[Job, ...]:
     """The job table: name, interval and time-out in seconds, function."""
 
@@ -344,6 +348,7 @@ def _jobs(
         Job("forget-deliveries", _HOUR_S, _HOUR_S, delivering.prune),
         Job("poll-sources", 2.0, _MINUTE_S, sources.run),
         Job("measure-sources", _HOUR_S, _HOUR_S, sources.measure),
+        Job("months", _HOUR_S, _HOUR_S, forgetting.run),
     )
 
 

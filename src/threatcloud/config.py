@@ -56,6 +56,7 @@ class Settings:
     log_format: str
     retention_days: int
     purge_grace_days: int
+    sightings_kept_months: int
     geo_db: Path | None
     asn_db: Path | None
     benign_lists: Path | None
@@ -261,6 +262,15 @@ SETTINGS: Final = (
         setting_values.integer(0, 36_500),
         "days from 0 to 36500",
         "Days an expired indicator is still known before it is removed.",
+    ),
+    Setting(
+        "sightings_kept_months",
+        "TC_SIGHTINGS_KEPT_MONTHS",
+        "0",
+        setting_values.integer(0, 1_200),
+        "whole months from 0 to 1200",
+        "Months before the present one of which single sightings are kept; older ones go, what was concluded from them "
+        "stays. 0 keeps all as long as their indicators.",
     ),
     Setting(
         "geo_db",

@@ -60,6 +60,13 @@ def hour_of(time_ms: int) -> int:
     return time_ms // HOUR_MS
 
 
+def month_start(time_ms: int, months: int = 0) -> int:
+    """The beginning, in UTC, of the month of a time, or of the one that comes so many months later (or earlier)."""
+    month = _EPOCH + timedelta(milliseconds=time_ms)
+    years, ordinal = divmod(month.year * 12 + month.month - 1 + months, 12)
+    return (datetime(years, ordinal + 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
 def http_date(time_ms: int) -> str:
     """``Sat, 07 Mar 2026 08:15:00 GMT`` (RFC 9110 section 5.6.7), seconds truncated."""
     moment = _EPOCH + timedelta(seconds=time_ms // SECOND_MS)

@@ -1,4 +1,7 @@
-"""The one way facts go: what they contributed is taken out of the rollups, and feeds tell the departure."""
+"""The one way an indicator's facts go: what they contributed is taken out of the rollups, feeds tell the departure.
+
+Only what is stored is taken out: sightings of closed months are forgotten (``storage.months``) and stay counted.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,7 +13,7 @@ from threatcloud.domain.metadata import gathered
 from threatcloud.domain.report import SightingKind
 from threatcloud.domain.state import IndicatorState
 from threatcloud.services.recording import traits_of
-from threatcloud.storage import facts, feeds, indicators, removal
+from threatcloud.storage import facts, feeds, indicators, months, removal
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.facts import StoredSighting
 from threatcloud.storage.names import Names
@@ -56,18 +59,19 @@ def remove(tx: Transaction, names: Names, keys: Sequence[bytes]) -> Removed:
     """
     states = list(indicators.find_many(tx.db, keys, names).values())
     said = Said.of(tx, names, states)
+    closed_before = months.closed_before(tx.db)
     rollups = RollupChanges()
     labels: set[Label] = set()
     for state in states:
         seen, listed = said.sightings.get(state.pk, []), said.listings.get(state.pk, [])
         rollups.moved(state, None)
-        uncount(rollups, state.indicator.type, seen, listed)
+        uncount(rollups, state.indicator.type, seen, listed, closed_before=closed_before)
         contexts = [state.metadata or {}, *(item.context for item in seen), *map(facts.context_of, listed)]
         labels |= labels_of(state.pk, contexts)
     rollups.apply(tx)
     feeds.record_changes(tx, [(state, state._replace(shared=False, listed=False)) for state in states])
     removal.leave(tx, filter(_is_heavy, states))
-    removal.delete_sightings(tx, (item.pk for seen in said.sightings.values() for item in seen))
+    removal.delete_sightings(tx, (item.key for seen in said.sightings.values() for item in seen))
     removal.delete_rows(tx, states, labels)
     return Removed(len(states), sum(map(len, said.sightings.values())), sum(map(len, said.listings.values())))
 
@@ -79,9 +83,9 @@ def clear_leftover(tx: Transaction, names: Names, leftover: Leftover) -> int:
         removal.clear(tx, leftover)
         return 0
     rollups = RollupChanges()
-    uncount(rollups, leftover.type, seen)
+    uncount(rollups, leftover.type, seen, closed_before=months.closed_before(tx.db))
     rollups.apply(tx)
-    removal.delete_sightings(tx, (item.pk for item in seen))
+    removal.delete_sightings(tx, (item.key for item in seen))
     removal.delete_labels(tx, labels_of(leftover.indicator, (item.context for item in seen)))
     return len(seen)
 
@@ -94,11 +98,17 @@ async def clear_leftovers(store: Store, names: Names) -> None:
 
 
 def uncount(
-    rollups: RollupChanges, kind: IndicatorType, seen: Iterable[StoredSighting], listed: Iterable[Listing] = ()
+    rollups: RollupChanges,
+    kind: IndicatorType,
+    seen: Iterable[StoredSighting],
+    listed: Iterable[Listing] = (),
+    *,
+    closed_before: int,
 ) -> None:
-    """Takes back what facts of an indicator counted for when they were stored."""
+    """Takes back what facts of an indicator counted for when they were stored. What was seen in months that are closed
+    counts for good."""
     for item in seen:
-        if item.kind is SightingKind.POSITIVE:
+        if item.kind is SightingKind.POSITIVE and item.observed_at >= closed_before:
             rollups.unseen(kind.code, item.observed_at, item.category, *traits_of(item.country, item.context))
     for listing in listed:
         rollups.unseen(kind.code, listing.first_listed_at, listing.category)

@@ -22,7 +22,7 @@ from threatcloud.services.recording import Batch, Restated
 from threatcloud.services.removal import clear_leftovers, labels_of, remove, uncount
 from threatcloud.services.retention import Keeping
 from threatcloud.services.screening import Screener
-from threatcloud.storage import facts, indicators, ledger, log_entries, removal
+from threatcloud.storage import facts, indicators, ledger, log_entries, months, removal
 from threatcloud.storage.driver import Transaction
 from threatcloud.storage.facts import StoredSighting
 from threatcloud.storage.names import Names
@@ -153,6 +153,8 @@ class Withdrawing:
         pks = [state.pk for state in states]
         seen = facts.sightings_of(tx.db, pks, self._names)
         listed = facts.all_listings_of(tx.db, pks, self._names)
+        evidence = facts.evidence_of(tx.db, pks, self._names)
+        closed_before = months.closed_before(tx.db)
         gone: list[bytes] = []
         left: list[_Left] = []
         sightings = 0
@@ -160,11 +162,15 @@ class Withdrawing:
             all_seen = seen.get(state.pk, [])
             taken = [item for item in all_seen if item.reporter == reporter and item.received_at <= until]
             kept = [item for item in all_seen if item.reporter != reporter or item.received_at > until]
+            on_lists = listed.get(state.pk, [])
+            known = evidence.get(state.pk, [])
+            told = known[: len(known) - len(on_lists)]
+            others = [item for item in told if item.reporter != reporter and item.reports]
             sightings += len(taken)
-            if not listed.get(state.pk) and not any(item.kind is SightingKind.POSITIVE for item in kept):
+            if not on_lists and not others and not any(item.kind is SightingKind.POSITIVE for item in kept):
                 gone.append(state.id)
-            elif taken:
-                left.append(_Left(state, taken, kept, listed.get(state.pk, [])))
+            elif taken or (closed_before and any(item.reporter == reporter for item in told)):  # if only forgotten ones
+                left.append(_Left(state, taken, kept, on_lists, others, closed_before))
         remove(tx, self._names, gone)
         self._restate(tx, left, reporter)
         done = {"sightings": sightings, "removed": len(gone), "changed": len(left)}
@@ -174,11 +180,11 @@ class Withdrawing:
         """Takes back what was said of indicators that others reported too, and concludes them anew."""
         rollups = RollupChanges()
         for item in left:
-            uncount(rollups, item.state.indicator.type, item.taken)
+            uncount(rollups, item.state.indicator.type, item.taken, closed_before=item.closed_before)
             contexts = [item.state.metadata or {}, *(sighting.context for sighting in item.taken)]
             removal.delete_labels(tx, labels_of(item.state.pk, contexts))
         rollups.apply(tx)
-        removal.delete_sightings(tx, (sighting.pk for item in left for sighting in item.taken))
+        removal.delete_sightings(tx, (sighting.key for item in left for sighting in item.taken))
         removal.delete_evidence(tx, (item.state.pk for item in left), reporter)
         later = [(item, [seen for seen in item.kept if seen.reporter == reporter]) for item in left]
         removal.unrelate(tx, (item.state.id for item, own in later if not own), reporter)
@@ -199,11 +205,13 @@ class Withdrawing:
         return [(state.pk, evidence) for evidence in found.values()]
 
     def _restated(self, item: "_Left", now: int) -> Restated:
-        """What is said of an indicator beside its evidence, by the facts that are left, in the order they came."""
+        """What is said of an indicator beside its evidence, by the facts that are left, in the order they came.
+
+        What forgotten sightings said in words is not told again: it may have been what is withdrawn.
+        """
         metadata: dict[str, Any] = {}
-        expires_at: int | None = None
-        tlp: str | None = None
-        last_seen = 0
+        expires_at, tlp = _standing(item)
+        last_seen = max((evidence.last_at for evidence in item.others), default=0)
         for at, said in _in_order(item):
             is_over = expires_at is not None and expires_at <= at
             if isinstance(said, Listing):
@@ -225,24 +233,43 @@ class Withdrawing:
     def _is_anonymised(self, item: "_Left") -> bool:
         """As recording has it: the first observation decides, unless a trusted reporter names the network.
 
-        A listing does not say how it was spelled: where only listings are left, what was hidden stays hidden.
+        A listing does not say how it was spelled: where only listings are left, what was hidden stays hidden; likewise
+        where the first observation is forgotten.
         """
+        hidden = item.state.withheld_code == ANONYMISED_CODE
         if not item.kept:
-            return item.state.withheld_code == ANONYMISED_CODE
+            return hidden
         explicit = (
             not seen.anonymised and seen.describes and self._names.reporter(seen.reporter).role in TRUSTED_ROLES
             for seen in item.kept
         )
-        return item.kept[0].anonymised and not any(explicit)
+        return (item.kept[0].anonymised or (hidden and item.has_forgotten)) and not any(explicit)
 
 
 class _Left(NamedTuple):
-    """An indicator with the sightings that are taken back, and the facts that are left."""
+    """An indicator with the sightings that are taken back, the facts that are left, and what others reported,
+    as evidence that knows of forgotten ones too."""
 
     state: IndicatorState
     taken: list[StoredSighting]
     kept: list[StoredSighting]
     listed: list[Listing]
+    others: list[Evidence]
+    closed_before: int
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether others said of it what is not stored any more."""
+        return any(item.first_at < self.closed_before for item in self.others)
+
+
+def _standing(item: _Left) -> tuple[int | None, str | None]:
+    """The end and the marking that stand where it is forgotten who gave them, unless it was what is taken back."""
+    if not item.has_forgotten:
+        return None, None
+    expires_at, tlp = item.state.expires_at, item.state.tlp
+    ends, markings = {seen.expires_at for seen in item.taken}, {seen.tlp for seen in item.taken}
+    return None if expires_at in ends else expires_at, None if tlp in markings else tlp
 
 
 def _in_order(item: _Left) -> list[tuple[int, StoredSighting | Listing]]:

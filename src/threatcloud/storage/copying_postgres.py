@@ -30,7 +30,8 @@ _KEY: Final = (
 )
 _NUMBERED: Final = (
     "SELECT table_name, column_name, pg_get_serial_sequence(quote_ident(table_name), column_name) "
-    "FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'"
+    "FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES' "
+    "AND NOT (SELECT relispartition FROM pg_class WHERE oid = quote_ident(table_name)::regclass)"
 )
 _SERVERS: Final = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'threat-cloud'"

@@ -1,7 +1,7 @@
 """The seam between our SQL and an engine: what every statement in this package may rely on."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from threatcloud.domain.errors import Busy
 
@@ -27,6 +27,9 @@ class Connection(Protocol):
     LIKE tells no capitals from small letters in ASCII. INDEXED BY and CROSS are for SQLite's planner: another engine
     chooses its own way, so a statement with an order says it, but for ``joined_lines``.
     """
+
+    has_partitions: ClassVar[bool]
+    """Whether sightings lie in partitions by time (``partitions.py``)."""
 
     def row(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import psycopg
 from psycopg import errors
@@ -87,6 +87,8 @@ class PostgresConnection:
 
     ``wait``: how it waits for the server. ``session``: how its session is set up.
     """
+
+    has_partitions: ClassVar[bool] = True
 
     def __init__(self, url: str, wait: Wait = wait_here, session: str = _SESSION) -> None:
         try:

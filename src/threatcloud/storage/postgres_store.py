@@ -116,7 +116,7 @@ def open_postgres(url: str, clock: Clock, names: Names | None = None, pool: int 
     """
     connection = PostgresConnection(url)
     try:
-        migrate_postgres(connection)
+        migrate_postgres(connection, now=clock())
         newest = newest_time(connection)
     finally:
         connection.close()

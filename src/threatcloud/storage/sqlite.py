@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import apsw
 
@@ -46,6 +46,8 @@ class SQLiteConnection:
     ``read_only``: of a process that is not the database's owner, which can do nothing to the file, nor brings home the
     log when it is the last to leave.
     """
+
+    has_partitions: ClassVar[bool] = False
 
     def __init__(self, path: Path, *, writable: bool, read_only: bool = False) -> None:
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE

@@ -1,0 +1,2 @@
+-- Nothing: the step is about partitions of the other engine, and both count steps alike. Here the rows of a month that is
+-- forgotten are deleted (docs/adr/0028).
