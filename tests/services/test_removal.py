@@ -15,7 +15,6 @@ from tests.services.truth import (
     check_log,
     check_rollups,
     check_state,
-    facts_of,
     histories,
 )
 from tests.services.truth import System as Recording
@@ -55,7 +54,7 @@ class Withdrawn(NamedTuple):
     reporter: int
 
 
-_removals = st.one_of(
+REMOVALS = st.one_of(
     st.builds(Retained, st.integers(0, 50 * DAY_MS)),
     st.builds(Erased, st.integers(0, len(SUBJECTS) - 1)),
     st.builds(Withdrawn, st.integers(0, 4)),
@@ -67,7 +66,7 @@ def _stories(draw: st.DrawFn) -> list[Any]:
     """Histories of reports with removals in between."""
     steps: list[Any] = []
     for history in draw(st.lists(histories(), min_size=1, max_size=3)):
-        steps += [*history, *draw(st.lists(_removals, min_size=1, max_size=3))]
+        steps += [*history, *draw(st.lists(REMOVALS, min_size=1, max_size=3))]
     return steps
 
 
@@ -124,8 +123,7 @@ class System(Recording):
         for subject, ends_at in self.expires.items():
             state = self._state(subject)
             assert state is not None
-            facts = self.read(lambda db, pk=state.pk: facts_of(db, pk))  # type: ignore[misc]
-            last_seen = max(fact.last_at for fact in facts if fact.is_positive)
+            last_seen = max(fact.last_at for fact in self.facts(state.pk) if fact.is_positive)
             if last_seen < before and (ends_at is None or ends_at > self.now):
                 assert self.now <= (state.expires_at or 0) <= self.now + 100  # no two commits are of one time
                 self.expires[subject] = state.expires_at
@@ -144,29 +142,30 @@ class System(Recording):
     def _withdraw(self, reporter: int) -> None:
         name = REPORTERS[reporter][0]
         row = self.read(lambda db: removal.find_reporter(db, name))
+        states = {subject: state for subject in self.expires if (state := self._state(subject))}
         touched = {
-            subject
-            for subject in self.expires
-            if (state := self._state(subject))
-            and self.read(
-                lambda db, pk=state.pk: db.row("SELECT 1 FROM sighting WHERE indicator = ? AND reporter = ?", (pk, row))  # type: ignore[misc]
-            )
+            subject: self._standing_end(state, row)
+            for subject, state in states.items()
+            if any(fact.reporter == row for fact in self.facts(state.pk))
         }
         done = self.run(self.withdrawing.withdraw(name.removeprefix("key:"), ADMIN))
         assert not done.pending
         assert self.read(lambda db: db.rows("SELECT 1 FROM sighting WHERE reporter = ?", (row,))) == []
         assert self.read(lambda db: db.rows("SELECT 1 FROM evidence WHERE reporter = ?", (row,))) == []
-        for subject in touched:
+        for subject, ends_at in touched.items():
             state = self._state(subject)
             if state is None:
                 del self.expires[subject]
             else:
-                self._restate(subject, state)
+                self._restate(subject, state, ends_at)
 
-    def _restate(self, subject: int, state: IndicatorState) -> None:
+    def _standing_end(self, state: IndicatorState, reporter: Any) -> int | None:
+        """The end of an indicator that stands when a reporter is withdrawn, where it is forgotten who gave it."""
+        return None
+
+    def _restate(self, subject: int, state: IndicatorState, ends_at: int | None) -> None:
         """The metadata that the remaining facts give, and the end: theirs, or that of retention."""
         events = self.read(lambda db: told(db, state.pk))
-        ends_at: int | None = None
         metadata: dict[str, Any] = {}
         for said in events:
             ends_at = said.ends_at or (None if ends_at is not None and ends_at <= said.at else ends_at)
@@ -209,7 +208,7 @@ def check(system: Recording) -> None:
     every = system.read(lambda db: [row[0] for row in db.rows("SELECT id FROM indicator")])
     assert set(every) == keys.keys()
     states = list(system.read(lambda db: indicators.find_many(db, every, names)).values())
-    facts = {state.pk: system.read(lambda db, pk=state.pk: facts_of(db, pk)) for state in states}  # type: ignore[misc]
+    facts = {state.pk: system.facts(state.pk) for state in states}
     for state in states:
         check_state(system, keys[state.id], state, facts[state.pk])
     check_rollups(system, states, facts)
@@ -223,17 +222,25 @@ def check(system: Recording) -> None:
 
 def check_traits(system: Recording) -> None:
     """Countries, ports and techniques by hour and category, counted report by report."""
-    found: Counter[tuple[int, str, str, str]] = Counter()
-    for at, category, country, context in system.read(
-        lambda db: db.rows("SELECT observed_at, category, country, context FROM sighting WHERE kind = 'positive'")
+    found = Counter({(hour, *key): n for (table, hour, key), n in system.closed.items() if table == "rollup_trait"})
+    for at, *said in system.read(
+        lambda db: db.rows(
+            "SELECT observed_at, category, country, context FROM sighting WHERE kind = 'positive' AND observed_at >= ?",
+            (system.closed_before,),
+        )
     ):
-        said = msgspec.json.decode(context) if context else {}
-        traits = [("country", country)] if country else []
-        traits += [("port", str(port)) for port in gathered(said, "ports")]
-        traits += [("technique", technique) for technique in gathered(said, "mitreIds")]
-        found.update((at // HOUR_MS, category or "uncategorized", *trait) for trait in traits)
+        found.update((at // HOUR_MS, *trait) for trait in traits(*said))
     rows = system.read(lambda db: db.rows("SELECT hour, category, kind, value, sightings FROM rollup_trait"))
     assert {row[:4]: row[4] for row in rows if row[4]} == found
+
+
+def traits(category: str | None, country: str | None, context: str | None) -> list[tuple[str, str, str]]:
+    """What a sighting counts for in ``rollup_trait``."""
+    said = msgspec.json.decode(context) if context else {}
+    found = [("country", country)] if country else []
+    found += [("port", str(port)) for port in gathered(said, "ports")]
+    found += [("technique", technique) for technique in gathered(said, "mitreIds")]
+    return [(category or "uncategorized", *trait) for trait in found]
 
 
 @settings(max_examples=100, deadline=None)

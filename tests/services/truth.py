@@ -157,6 +157,9 @@ class System:
         self.expires: dict[int, int | None] = {}
         self.judged_at: dict[int, int] = {}
         self.is_expired: dict[int, bool] = {}
+        #: Of months whose sightings are forgotten: before when, and for good how often what was seen in which hour.
+        self.closed_before = 0
+        self.closed = Counter[Seen]()
 
     def __enter__(self) -> "System":
         return self
@@ -172,6 +175,10 @@ class System:
     def read(self, fn: Read[T]) -> T:
         """The answer of a read."""
         return self._runner.run(self.store.read(fn))
+
+    def facts(self, pk: int) -> list["Fact"]:
+        """What was said of an indicator, as far as anybody knows."""
+        return self.read(lambda db: facts_of(db, pk))
 
     def apply(self, step: Step) -> None:
         """One step of a history."""
@@ -237,6 +244,14 @@ def _listed(subject: int, age_ms: int, source: str, reporter: int, now: int) -> 
     category, severity, confidence = LISTS[source]
     listing = Listing(reporter, source, now - age_ms, now, None, category, severity, confidence)
     return Listed(indicator, indicator_key(*indicator), screened, listing)
+
+
+class Seen(NamedTuple):
+    """A cell of a rollup of sightings: its table, the hour, and the rest of its key."""
+
+    table: str
+    hour: int
+    key: tuple[Any, ...]
 
 
 class Fact(NamedTuple):
@@ -375,9 +390,15 @@ def check_rollups(system: System, states: list[IndicatorState], facts: Mapping[i
         totals[code, category, state.status.value] += 1
         counted[code, category, state.status.value] += state.sightings
         for fact in facts[state.pk]:
-            if fact.is_positive:
+            if fact.is_positive and (fact.role is Role.FEED or fact.first_at >= system.closed_before):
                 seen[fact.first_at // HOUR_MS, code, fact.category or "uncategorized"] += 1
                 techniques.update((fact.first_at // HOUR_MS, technique) for technique in fact.techniques)
+
+    for (table, hour, key), count in system.closed.items():
+        if table == "rollup_hour":
+            seen[(hour, *key)] += count
+        elif table == "rollup_technique":
+            techniques[(hour, *key)] += count
 
     def stored(sql: str, keys: int) -> dict[tuple[Any, ...], tuple[int, ...]]:
         return nonzero(system.read(lambda db: db.rows(sql)), keys)

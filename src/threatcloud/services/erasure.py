@@ -115,7 +115,7 @@ class Erasure:
     def _mask_facts(self, tx: Transaction, pk: int, eraser: Eraser) -> None:
         for item in facts.sightings_of(tx.db, [pk], self._names).get(pk, []):
             if (context := _changed(eraser, item.context)) is not None:
-                facts.replace_context(tx, item, context)
+                facts.replace_contexts(tx, [(item.pk, context)])
         for listing in facts.all_listings_of(tx.db, [pk], self._names).get(pk, []):
             if (context := _changed(eraser, facts.context_of(listing))) is not None:
                 masked = listing._replace(context=facts.context_text(context))

@@ -60,13 +60,13 @@ class Forgetting:
         gone, after_pk = 0, 0
         while True:
             read = partial(months.left_before, time=before, after_pk=after_pk, rows=_SLICE_ROWS)
-            last, keys = await self._store.scan(read)
+            last, numbers = await self._store.scan(read)
             if last is None:
                 return gone
-            for first in range(0, len(keys), _UNIT_ROWS):
-                work = partial(removal.delete_sightings, keys=keys[first : first + _UNIT_ROWS])
+            for first in range(0, len(numbers), _UNIT_ROWS):
+                work = partial(removal.delete_sightings, numbers=numbers[first : first + _UNIT_ROWS])
                 await self._store.write(work, bulk=True)
-            gone += len(keys)
+            gone += len(numbers)
             after_pk = last
 
     async def _delete_orphans(self) -> None:

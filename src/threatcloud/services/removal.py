@@ -71,7 +71,7 @@ def remove(tx: Transaction, names: Names, keys: Sequence[bytes]) -> Removed:
     rollups.apply(tx)
     feeds.record_changes(tx, [(state, state._replace(shared=False, listed=False)) for state in states])
     removal.leave(tx, filter(_is_heavy, states))
-    removal.delete_sightings(tx, (item.key for seen in said.sightings.values() for item in seen))
+    removal.delete_sightings(tx, (item.pk for seen in said.sightings.values() for item in seen))
     removal.delete_rows(tx, states, labels)
     return Removed(len(states), sum(map(len, said.sightings.values())), sum(map(len, said.listings.values())))
 
@@ -85,7 +85,7 @@ def clear_leftover(tx: Transaction, names: Names, leftover: Leftover) -> int:
     rollups = RollupChanges()
     uncount(rollups, leftover.type, seen, closed_before=months.closed_before(tx.db))
     rollups.apply(tx)
-    removal.delete_sightings(tx, (item.key for item in seen))
+    removal.delete_sightings(tx, (item.pk for item in seen))
     removal.delete_labels(tx, labels_of(leftover.indicator, (item.context for item in seen)))
     return len(seen)
 

@@ -184,7 +184,7 @@ class Withdrawing:
             contexts = [item.state.metadata or {}, *(sighting.context for sighting in item.taken)]
             removal.delete_labels(tx, labels_of(item.state.pk, contexts))
         rollups.apply(tx)
-        removal.delete_sightings(tx, (sighting.key for item in left for sighting in item.taken))
+        removal.delete_sightings(tx, (sighting.pk for item in left for sighting in item.taken))
         removal.delete_evidence(tx, (item.state.pk for item in left), reporter)
         later = [(item, [seen for seen in item.kept if seen.reporter == reporter]) for item in left]
         removal.unrelate(tx, (item.state.id for item, own in later if not own), reporter)

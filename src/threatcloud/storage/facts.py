@@ -65,11 +65,6 @@ class StoredSighting(NamedTuple):
     anonymised: bool
     describes: bool
 
-    @property
-    def key(self) -> tuple[int, int, int]:
-        """What finds it at once: indicator, time of observation, row number."""
-        return self.indicator, self.observed_at, self.pk
-
 
 class Sighting(NamedTuple):
     """A sighting as it is listed; ``pk`` is negative for the entry of a bulk source."""
@@ -148,12 +143,9 @@ def voices_since(db: Connection, indicator: int, since: int) -> Voices:
     return Voices((row[0] if row else 0) + len(lists), len({*heard, *lists}))
 
 
-def replace_context(tx: Transaction, sighting: StoredSighting, context: Mapping[str, Any]) -> None:
-    """Replaces the context of a sighting: what is erased is the only thing that changes facts."""
-    tx.db.run(
-        "UPDATE sighting SET context = ? WHERE indicator = ? AND observed_at = ? AND pk = ?",
-        (context_text(context), *sighting.key),
-    )
+def replace_contexts(tx: Transaction, contexts: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+    """Replaces the contexts of sightings (row number, context): what is erased is the only thing that changes facts."""
+    tx.db.run_many("UPDATE sighting SET context = ? WHERE pk = ?", [(context_text(c), pk) for pk, c in contexts])
 
 
 def last_sighting(db: Connection) -> int:

@@ -21,10 +21,10 @@ class Closing(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """One slice of a walk: the row number it ends with (None: the walk is over), and the keys of rows found in it."""
+    """One slice of a walk: the row number it ends with (None: the walk is over), and those found in it."""
 
     last_pk: int | None
-    keys: list[Row]
+    found: list[int]
 
 
 def closing(db: Connection) -> Closing:
@@ -52,19 +52,16 @@ def forgotten(tx: Transaction, time: int) -> None:
 
 
 def left_before(db: Connection, time: int, after_pk: int, rows: int) -> Slice:
-    """One slice, after a row number, of the table that has what is left from before a time: the keys (indicator,
-    observed_at, pk) of that."""
+    """One slice, after a row number, of the table that has what is left from before a time: the row numbers of
+    that."""
     table = partitions.holding(db, time) if db.has_partitions else "sighting"
     last = db.row(
         f"SELECT max(pk) FROM (SELECT pk FROM {table} WHERE pk > ? ORDER BY pk LIMIT ?) AS slice", (after_pk, rows)
     )
     if last is None or last[0] is None:
         return Slice(None, [])
-    keys = db.rows(
-        f"SELECT indicator, observed_at, pk FROM {table} WHERE pk > ? AND pk <= ? AND observed_at < ?",
-        (after_pk, last[0], time),
-    )
-    return Slice(last[0], keys)
+    found = db.rows(f"SELECT pk FROM {table} WHERE pk > ? AND pk <= ? AND observed_at < ?", (after_pk, last[0], time))
+    return Slice(last[0], [row[0] for row in found])
 
 
 class OrphanLabels(NamedTuple):
