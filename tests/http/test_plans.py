@@ -50,9 +50,8 @@ def _ask_everything(folder: Path, clock: Clock, recorder: Recorder) -> tuple[Sto
     with running_site() as site:
         values = b"".join(b"91.242.0.%d\n" % number for number in range(1, 200))
         site.answer = lambda _: Says(200, values if len(site.got) == 1 else b"# nothing\n")
-        return _ask(
-            serve_in(folder, SQLiteEngine(folder), {"TC_OUTBOUND_ALLOW": "127.0.0.1"}), site.url, clock, recorder
-        )
+        changes = {"TC_OUTBOUND_ALLOW": "127.0.0.1", "TC_SIGHTINGS_KEPT_MONTHS": "1"}
+        return _ask(serve_in(folder, SQLiteEngine(folder), changes), site.url, clock, recorder)
 
 
 def _ask(server: LiveServer, list_url: str, clock: Clock, recorder: Recorder) -> tuple[Stock, dict[Request, int]]:
@@ -216,6 +215,7 @@ BACKGROUND: Final = (
     Allowed("USE TEMP", r"group_concat\(value.* UNION ALL", "with what fades and is still on it"),
     Allowed("SCAN idempotency", r"^DELETE FROM idempotency WHERE created_at < \?$", "hourly, of a day's keys"),
     Allowed("SEARCH indicator", r"pk > \? AND pk <= \? AND next_change_at", "a slice"),
+    Allowed("SEARCH sighting", r"pk > \? AND pk <= \? AND observed_at < \?$", "a slice, monthly"),
     Allowed("SEARCH l", r"FROM listing l JOIN .* l.indicator > \? AND l.indicator <= \?", "a slice"),
     Allowed("USE TEMP", r"FROM listing l JOIN .* GROUP BY l.source$", "a slice: a row for each source"),
     Allowed("SCAN", r"FROM (departed|release) WHERE at < \?.* LIMIT \?$", "hourly, of what prune leaves"),

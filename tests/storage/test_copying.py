@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -19,9 +20,11 @@ from tests.engines import PostgresServer, outside
 from tests.storage.conftest import Database
 from tests.storage.make_released import FOLDER
 from threatcloud.domain.audit import verify_chain
+from threatcloud.domain.times import iso, month_start
 from threatcloud.services.copying import Copied, copy_store
+from threatcloud.services.forgetting import Forgetting
 from threatcloud.services.secrets import Secret
-from threatcloud.storage import ledger
+from threatcloud.storage import ledger, months
 from threatcloud.storage.copying import KINDS, CopyRefused, Digest, Table
 from threatcloud.storage.copying_postgres import ENGINES_OWN
 from threatcloud.storage.driver import Transaction
@@ -135,6 +138,36 @@ def test_the_copy_is_a_database_that_works_on(filled: Path, empty: str, clock: C
     newest = outside(empty, "SELECT max(updated_at) FROM indicator")[0][0]
     assert database.write(lambda tx: tx.now) > newest
     database.close()
+
+
+def test_a_closed_month_goes_along_and_open_ones_get_partitions(
+    filled: Path, empty: str, tmp_path: Path, clock: Clock
+) -> None:
+    """Late rows of the closed one too; and what was closed on one engine goes on on the other."""
+    clock.now = time.time_ns() // 1_000_000  # new partitions go by the time of the database
+    starts = [month_start(clock.now, number) for number in range(-3, 1)]
+    with closing(sqlite3.connect(filled)) as db, db:
+        db.execute("DELETE FROM sighting")
+        values = "(indicator, reporter, source, kind, observed_at, received_at, confidence, anonymised, describes)"
+        add = f"INSERT INTO sighting {values} VALUES (1, 1, 1, 'positive', ?, 1, 0.5, 0, 0)"
+        db.executemany(add, [(start,) for start in starts])
+        for name in ("sightings_closed_before", "sightings_forgotten_before"):
+            db.execute("INSERT INTO meta VALUES (?, ?)", (name, str(starts[1])))
+    before, back = everything(filled), tmp_path / "back.db"
+
+    there = copied(filled, empty)
+    assert copied(empty, back).digests == there.digests
+    assert everything(back) == before
+    places = "SELECT tableoid::regclass::text FROM sighting ORDER BY observed_at"
+    names = [f"sighting_{iso(start)[:4]}{iso(start)[5:7]}" for start in starts[1:]]
+    assert [name for (name,) in outside(empty, places)] == ["sighting_before", *names]
+
+    for place in (empty, back):
+        database = Database(place, clock)
+        assert database.ask(months.closing) == (starts[1], starts[1])
+        assert "forgotten" in database.run(Forgetting(database.store, 1, clock).run())
+        assert database.rows("SELECT observed_at FROM sighting ORDER BY 1") == [(start,) for start in starts[2:]]
+        database.close()
 
 
 def test_what_was_numbered_and_is_gone_is_never_numbered_again(filled: Path, empty: str, tmp_path: Path) -> None:

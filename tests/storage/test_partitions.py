@@ -181,6 +181,17 @@ def test_who_reads_for_long_is_not_waited_for(database: Database) -> None:
     assert places(database) == {}
 
 
+def test_what_uses_one_partition_alone_holds_up_nothing_else(database: Database) -> None:
+    """As a vacuum does, but that it gives way."""
+    with psycopg.connect(str(database.place)) as vacuum:
+        vacuum.execute("LOCK TABLE sighting_202604 IN SHARE UPDATE EXCLUSIVE MODE")
+        assert database.write(lambda tx: partitions.make_ahead(tx.db, month_start(NOW, 1)))
+        assert database.do(months.close, month_start(NOW, 1))
+        assert not database.do(months.close, month_start(NOW, 2))
+        observe(database, month_start(NOW, 1))
+    assert database.do(months.close, month_start(NOW, 2))
+
+
 def test_a_unit_that_fails_afterwards_leaves_everything(database: Database) -> None:
     observe(database, NOW)
     before = (known(database), files(database), places(database))

@@ -31,6 +31,9 @@ def copy_store(source: Place, target: Place, progress: Progress) -> Copied:
     with closing(_source(source)) as old, closing(_target(target, old.name)) as new:
         tables = _tables(old, new)
         sizes = {table.name: copying.count(old.db, table) for table in tables}
+        new.begin()
+        new.make_room(old.db)
+        new.commit()
         resumed = _copy(old, new, tables, sum(sizes.values()), progress)
         new.begin()
         new.set_numbers(old.numbers())

@@ -81,6 +81,9 @@ class Target(Side, Protocol):
     def begin(self) -> None:
         """Begins a transaction."""
 
+    def make_room(self, source: Connection) -> None:
+        """Makes what the rows of a source need beside the schema, in a transaction."""
+
     def insert(self, table: Table, rows: list[Row]) -> None:
         """Stores rows, by the quickest way its engine has."""
 

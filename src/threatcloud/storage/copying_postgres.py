@@ -6,8 +6,9 @@ from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from threatcloud.storage import months, partitions
 from threatcloud.storage.copying import PROGRESS, CopyRefused, Table, column_names, start_progress
-from threatcloud.storage.driver import Row, StorageUnavailable
+from threatcloud.storage.driver import Connection, Row, StorageUnavailable
 from threatcloud.storage.postgres import PostgresConnection
 from threatcloud.storage.postgres_migrate import migrate_postgres
 from threatcloud.storage.writer import newest_time
@@ -93,6 +94,13 @@ class PostgresSide:
     def begin(self) -> None:
         """See ``Target.begin``."""
         self.db.control("BEGIN")
+
+    def make_room(self, source: Connection) -> None:
+        """See ``Target.make_room``: partitions for the months of its sightings. What came late for closed ones needs
+        none."""
+        row = source.row("SELECT min(observed_at) FROM sighting")
+        if row and row[0] is not None:
+            partitions.reach_back(self.db, max(row[0], months.closed_before(source)))
 
     def insert(self, table: Table, rows: list[Row]) -> None:
         """See ``Target.insert``."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from threatcloud.domain.errors import NotFound
 from threatcloud.storage.copying import PROGRESS, CopyRefused, Table, column_names, start_progress
-from threatcloud.storage.driver import Row
+from threatcloud.storage.driver import Connection, Row
 from threatcloud.storage.lock import WriterLock
 from threatcloud.storage.migrate import migrate
 from threatcloud.storage.sqlite import SQLiteConnection
@@ -51,6 +51,9 @@ class SQLiteSide:
     def begin(self) -> None:
         """See ``Target.begin``."""
         self.db.run("BEGIN IMMEDIATE")
+
+    def make_room(self, source: Connection) -> None:
+        """See ``Target.make_room``. Nothing."""
 
     def insert(self, table: Table, rows: list[Row]) -> None:
         """See ``Target.insert``."""

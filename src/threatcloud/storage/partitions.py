@@ -5,14 +5,16 @@ place. All others begin and end with a month, and follow each other without a ga
 """
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from threatcloud.domain.times import iso, month_start
 from threatcloud.storage.driver import Connection
 
-#: How many months after the present one have their partition.
+#: How many months after the present one have their partition, and how many before it when rows come from elsewhere.
 MONTHS_AHEAD: Final = 2
+MONTHS_BACK: Final = 60
 FIRST: Final = "sighting_before"
 LAST: Final = "sighting_after"
 _BOUNDS: Final = (
@@ -55,7 +57,7 @@ def make_ahead(db: Connection, now: int) -> bool:
 
     Months in which nobody made any become one partition.
     """
-    if not _may_change(db):
+    if not _may_change(db, [item for item in partitions(db) if item.name == LAST]):
         return False
     known = partitions(db)
     edge = _end_of_months(known, month_start(now))
@@ -68,7 +70,7 @@ def make_ahead(db: Connection, now: int) -> bool:
     if has_last:
         db.run(f"ALTER TABLE sighting DETACH PARTITION {LAST}")
     for start, end in pairwise(edges):
-        _make(db, Partition(f"sighting_{iso(start)[:7].replace('-', '')}", start, end))
+        _make(db, Partition(_name(start), start, end))
     if has_last:
         db.run(f"INSERT INTO sighting SELECT * FROM {LAST} WHERE observed_at < {edges[-1]}")
         db.run(f"DELETE FROM {LAST} WHERE observed_at < {edges[-1]}")
@@ -77,6 +79,21 @@ def make_ahead(db: Connection, now: int) -> bool:
         _make(db, Partition(LAST, edges[-1], None))
     db.settle()
     return True
+
+
+def reach_back(db: Connection, time: int) -> None:
+    """Makes, in a transaction, partitions of past months from a time on, of 60 at most, while the first is empty."""
+    edge = partitions(db)[0].end
+    assert edge is not None
+    start = max(month_start(time), month_start(edge, -MONTHS_BACK))
+    if start >= edge or db.row(f"SELECT 1 FROM {FIRST} LIMIT 1"):
+        return
+    db.run(f"DROP TABLE {FIRST}")
+    _make(db, Partition(FIRST, None, start))
+    while start < edge:
+        _make(db, Partition(_name(start), start, month_start(start, 1)))
+        start = month_start(start, 1)
+    db.settle()
 
 
 def _end_of_months(known: list[Partition], otherwise: int) -> int:
@@ -95,7 +112,7 @@ def drop_before(db: Connection, time: int) -> bool:
     over = [item for item in partitions(db) if item.end is not None and item.end <= time]
     if not over:
         return True
-    if not _may_change(db):
+    if not _may_change(db, over):
         return False
     for item in over:
         db.run(f"DROP TABLE {item.name}")
@@ -109,9 +126,13 @@ def holding(db: Connection, time: int) -> str:
     return next(item.name for item in partitions(db) if item.end is None or item.end >= time)
 
 
-def _may_change(db: Connection) -> bool:
-    row = db.row("SELECT may_change_partitions()")
+def _may_change(db: Connection, used: Sequence[Partition]) -> bool:
+    row = db.row("SELECT may_change_partitions(?)", (", ".join(item.name for item in used),))
     return bool(row and row[0])
+
+
+def _name(start: int) -> str:
+    return f"sighting_{iso(start)[:7].replace('-', '')}"
 
 
 def _make(db: Connection, item: Partition) -> None:

@@ -27,11 +27,15 @@ BEGIN
   END IF;
 END $$;
 
--- Whether nobody reads or writes sightings until the end of the transaction. Whoever reads for long (a dump) is not waited
--- for: all others would wait behind.
-CREATE FUNCTION may_change_partitions() RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '500ms' AS $$
+-- Whether nobody reads or writes sightings, nor uses these partitions, until the end of the transaction. Whoever reads for
+-- long (a dump) is not waited for: all others would wait behind. A vacuum of a partition gives way after a second.
+CREATE FUNCTION may_change_partitions(used text) RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '500ms' AS $$
 BEGIN
-  LOCK TABLE sighting IN ACCESS EXCLUSIVE MODE;
+  LOCK TABLE ONLY sighting IN ACCESS EXCLUSIVE MODE;
+  PERFORM set_config('lock_timeout', '1500ms', true);
+  IF used <> '' THEN
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', used);
+  END IF;
   RETURN true;
 EXCEPTION WHEN lock_not_available THEN
   RETURN false;
