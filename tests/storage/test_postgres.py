@@ -12,7 +12,7 @@ import pytest
 
 from tests.clock import NOW, Clock
 from tests.engines import PostgresServer, outside
-from tests.storage.lossy import LossyWay
+from tests.ways import LossyWay
 from threatcloud.domain.address import packed, parse_network
 from threatcloud.domain.audit import verify_chain
 from threatcloud.domain.errors import Busy

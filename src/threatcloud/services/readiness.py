@@ -51,10 +51,11 @@ class Readiness:
         """Every reason not to serve."""
         if self._writing is None or self._writing.done():  # else the last one still waits: it is not sent another
             self._writing = asyncio.get_running_loop().create_task(self._write())
-        problems = [
-            await self._within(self._read(), "the database did not answer"),
-            await self._within(asyncio.shield(self._writing), "the database took no commit"),
-        ]
+        answers = await asyncio.gather(
+            self._within(self._read(), "the database did not answer"),
+            self._within(asyncio.shield(self._writing), "the database took no commit"),
+        )
+        problems = list(answers)
         if not self._publisher.is_started:
             problems.append("the lists are not rendered yet")
         if self._screener.missing_lists:

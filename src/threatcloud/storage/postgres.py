@@ -5,8 +5,11 @@ hints for another planner (``translated``), the types that SQLite knows, and sum
 """
 
 import itertools
+import os
 import re
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -24,14 +27,21 @@ from threatcloud.storage.postgres_wire import Wait, Wire, storable, wait_here
 #: What a connection is opened with where the address says nothing else: a server that is cut off is noticed.
 _CONNECT: Final = {
     "application_name": "threat-cloud",
-    "connect_timeout": 5,
+    "connect_timeout": 3,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+#: What the server is asked for each session, so that it notices in turn that a node is cut off.
+_SERVER_SIDE: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
 #: How long a writer waits for another, and how long one that says nothing may hold up the others.
-_SESSION: Final = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s'"
+_WRITING: Final = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "5s"}
 BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: What is wrong with the server or the way to it, and not with a statement.
 _TROUBLE: Final = (
@@ -76,6 +86,12 @@ def translated(sql: str) -> bytes:
     return _WORDS.sub(word, sql).encode()
 
 
+def _set_up(session: Mapping[str, str]) -> bytes:
+    """A statement that sets what is to hold in a session."""
+    settings = (f"set_config('{name}', '{value}', false)" for name, value in session.items())
+    return f"SELECT {', '.join(settings)}".encode()
+
+
 @lru_cache(200)
 def _with_keys(sql: str, element: str) -> str:
     keys = f"?::{element}[]"
@@ -85,23 +101,25 @@ def _with_keys(sql: str, element: str) -> str:
 class PostgresConnection:
     """A connection as ``driver.Connection`` wants it. Not in a transaction until BEGIN is run.
 
-    ``wait``: how it waits for the server. ``session``: how its session is set up.
+    ``wait``: how it waits for the server. ``session``: how its session is set up, which is sent and not waited for.
     """
 
     has_partitions: ClassVar[bool] = True
 
-    def __init__(self, url: str, wait: Wait = wait_here, session: str = _SESSION) -> None:
+    def __init__(self, url: str, wait: Wait = wait_here, session: Mapping[str, str] = _WRITING) -> None:
         try:
             settings: dict[str, Any] = {**_CONNECT, **conninfo_to_dict(url), "client_encoding": "utf8"}
             self.raw = psycopg.connect(**settings, autocommit=True)
-            self.raw.execute(session.encode())
         except psycopg.Error as error:
             raise TryAgain(
                 f"cannot open the database: {str(error).strip()}; see that the server runs and TC_DATABASE_URL is right"
             ) from error
+        self._line = socket.socket(fileno=os.dup(self.raw.fileno()))
         self.raw.adapters.register_loader("numeric", _WholeNumber)
         self._rows = Transformer(self.raw)
         self.wire = Wire(self.raw.pgconn, wait)
+        self.wire.add(_set_up({**_SERVER_SIDE, **session}))
+        self.wire.send()
 
     def row(self, sql: str, params: Params = ()) -> Row | None:
         """See ``driver.Connection.row``."""
@@ -213,6 +231,12 @@ class PostgresConnection:
         """Whether it can be used no more."""
         return self.raw.pgconn.status != ConnStatus.OK
 
+    def sever(self) -> None:
+        """Ends the connection from another thread: who waits for the server in it finds it lost."""
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Closes the connection."""
+        self._line.close()
         self.raw.close()

@@ -16,12 +16,15 @@ from threatcloud.storage import feeds, rules
 from threatcloud.storage.driver import StorageUnavailable
 from threatcloud.storage.names import Names
 from threatcloud.storage.postgres import PostgresConnection
+from threatcloud.storage.postgres_reach import Reach
 from threatcloud.storage.postgres_writing import CHANNEL, told
 from threatcloud.storage.writer import KEPT_TOPICS
 
 #: How often it looks, how long a lost connection is left alone, and how long a lease holds.
 LOOK_EVERY_S: Final = 0.8
 _PAUSE_S: Final = 0.3
+#: A server that refuses connections is waited for so long, as writes are; one that says nothing, no longer.
+_REFUSED_S: Final = 6.0
 LEASE_S: Final = 5.0
 #: How much earlier than the server a node takes its lease to be over: it may have been slow to hear of it.
 _MARGIN_S: Final = 1.0
@@ -36,15 +39,22 @@ _LEASE: Final = (
 )
 _END_LEASE: Final = "DELETE FROM lease WHERE node = ?"
 
+#: A lease that is lost with the server is taken again; not to wait for the disk, nor for a standby.
+_SESSION: Final = {"synchronous_commit": "off", "lock_timeout": "1s"}
+
 #: Is told that another node committed, and the topics.
 OnCommit = Callable[[set[str]], None]
 
 
 class Following:
-    """A thread with a connection of its own that hears of commits, looks whether it missed one, and holds the lease."""
+    """A thread with a connection of its own that hears of commits, looks whether it missed one, and holds the lease.
 
-    def __init__(self, url: str, node: str, names: Names | None, own_newest: Callable[[], int]) -> None:
+    Since it always asks it is who finds that the server does not answer, and that it does again.
+    """
+
+    def __init__(self, url: str, node: str, names: Names | None, own_newest: Callable[[], int], reach: Reach) -> None:
         self._url = url
+        self._reach = reach
         self._node = node
         self._names = names
         self._own_newest = own_newest
@@ -69,8 +79,12 @@ class Following:
         return time.monotonic() < self._leads_until_s
 
     def _connect(self) -> PostgresConnection:
-        connection = PostgresConnection(self._url)
-        connection.row(f"LISTEN {CHANNEL}")
+        connection = PostgresConnection(self._url, self._reach.wait, _SESSION)
+        try:
+            connection.row(f"LISTEN {CHANNEL}")
+        except (StorageUnavailable, psycopg.Error):
+            connection.close()
+            raise
         return connection
 
     def _run(self) -> None:
@@ -136,14 +150,18 @@ class Following:
 
     def _reconnect(self) -> None:
         self._connection.close()
+        refused_at_s = time.monotonic() + _REFUSED_S
         while not self._ending:
             if select.select([self._bell], [], [], _PAUSE_S)[0]:
                 return
             try:
                 self._connection = self._connect()
+                self._reach.find()
                 self._take_all_to_be_changed(0)
-            except StorageUnavailable:
+            except (StorageUnavailable, psycopg.Error) as error:
                 self._connection.close()
+                if time.monotonic() > refused_at_s or isinstance(error.__cause__, psycopg.errors.ConnectionTimeout):
+                    self._reach.lose()
             else:
                 return
 

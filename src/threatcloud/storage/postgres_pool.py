@@ -24,6 +24,7 @@ from threatcloud.storage.driver import Connection, Params, Read, StorageUnavaila
 from threatcloud.storage.names import Names, UnknownName
 from threatcloud.storage.pool import Pool, PoolFigures
 from threatcloud.storage.postgres import BEGIN_READING, PostgresConnection
+from threatcloud.storage.postgres_reach import Reach
 from threatcloud.storage.postgres_wire import Wait, wait_here
 
 #: How long a read waits for a connection that others use, and for an answer of the server.
@@ -33,7 +34,7 @@ POOL_WAIT_S: Final = 2.0
 _SEND_AFTER_S: Final = 0.02
 _ANSWER_WAIT_S: Final = 30.0
 #: Of its session: nothing can be written, nor can a read that hangs hold on to what was deleted for ever.
-_SESSION: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = '60s'"
+_READING: Final = {"default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "60s"}
 #: How far experience with a read outweighs what it did last.
 _MOST_TALLY: Final = 8
 
@@ -49,7 +50,7 @@ class ReadingConnection(PostgresConnection):
         #: Of the read that is or was the last.
         self.statements = 0
         self._is_alone = False
-        super().__init__(url, wait, _SESSION)
+        super().__init__(url, wait, _READING)
 
     def _result(self, text: bytes, params: Params) -> PGresult:
         if self._is_alone and self.statements:
@@ -177,8 +178,9 @@ async def in_greenlet(fn: Callable[[], T]) -> T:
 class LoopReaders:
     """Connections for point reads, opened as they are needed; who finds all in use waits a little."""
 
-    def __init__(self, url: str, most: int, reading: Reading) -> None:
-        self._url = url
+    def __init__(self, url: str, most: int, reading: Reading, reach: Reach) -> None:
+        self._open_one = partial(reach.open, partial(ReadingConnection, url, wait_on_loop))
+        self._reach = reach
         self._most = most
         self._reading = reading
         self._idle: list[ReadingConnection] = []
@@ -201,6 +203,9 @@ class LoopReaders:
         connection = await self._take()
         try:
             answer = await in_greenlet(lambda: self._reading.read(connection, fn))
+        except StorageUnavailable:  # be it in time: whatever comes yet is no answer to who is next
+            self._give_back(connection, is_sound=False)
+            raise
         except Exception:
             self._give_back(connection, is_sound=not connection.is_lost)
             raise
@@ -232,7 +237,8 @@ class LoopReaders:
     async def _open(self) -> ReadingConnection:
         self._opened += 1
         try:
-            return await asyncio.to_thread(ReadingConnection, self._url, wait_on_loop)
+            self._reach.check()  # without a thread
+            return await asyncio.to_thread(self._open_one)
         except BaseException:
             self._opened -= 1
             self._pass_on(None)
@@ -286,8 +292,8 @@ def _too_late(turn: "asyncio.Future[ReadingConnection | None]") -> None:
 class ThreadReaders:
     """Threads to read in, each with a connection of its own, which it opens anew when it is lost."""
 
-    def __init__(self, url: str, threads: int, reading: Reading) -> None:
-        self._url = url
+    def __init__(self, url: str, threads: int, reading: Reading, reach: Reach) -> None:
+        self._open_one = partial(reach.open, partial(ReadingConnection, url))
         self._reading = reading
         self._own = threading.local()
         self._opened: set[ReadingConnection] = set()
@@ -318,7 +324,7 @@ class ThreadReaders:
         if known is not None:
             self._opened.discard(known)
             known.close()
-        connection = self._own.connection = ReadingConnection(self._url)
+        connection = self._own.connection = self._open_one()
         self._opened.add(connection)
         return connection
 

@@ -15,6 +15,7 @@ from threatcloud.storage.postgres import PostgresConnection
 from threatcloud.storage.postgres_following import Following
 from threatcloud.storage.postgres_migrate import migrate_postgres
 from threatcloud.storage.postgres_pool import LoopReaders, Reading, ThreadReaders
+from threatcloud.storage.postgres_reach import Reach
 from threatcloud.storage.postgres_writing import PostgresEngine
 from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Writer, newest_time
@@ -30,11 +31,12 @@ class PostgresStore:
     def __init__(self, url: str, clock: Clock, newest: int, names: Names | None, pool: int) -> None:
         node = _node_name()
         reading = Reading(names)
+        reach = Reach()
         self._heard = self._heard_kept = 0
-        self._points = LoopReaders(url, pool, reading)
-        self._scanners = ThreadReaders(url, _SCAN_THREADS, reading)
-        self._engine = PostgresEngine(url, clock, newest, node, names)
-        self._following = Following(url, node, names, lambda: self._engine.newest)
+        self._points = LoopReaders(url, pool, reading, reach)
+        self._scanners = ThreadReaders(url, _SCAN_THREADS, reading, reach)
+        self._engine = PostgresEngine(url, clock, newest, node, names, reach)
+        self._following = Following(url, node, names, lambda: self._engine.newest, reach)
         self._writer = Writer(self._engine)
         self._closed = False
         self._following.start(self._hear)
@@ -97,9 +99,9 @@ class PostgresStore:
             return
         self._closed = True
         self._writer.close()
-        self._following.close()
         self._points.close()
         self._scanners.close()
+        self._following.close()  # last: while somebody waits for the server, it sees whether that answers
 
 
 def _node_name() -> str:

@@ -31,10 +31,15 @@ Statement = tuple[bytes, tuple[int, ...]]
 
 
 def wait_here(socket: int, writing: bool) -> None:
-    """Waits in this thread."""
+    """Waits in this thread, for as long as it takes."""
+    waited(socket, writing, None)
+
+
+def waited(socket: int, writing: bool, most_s: float | None) -> bool:
+    """Waits in this thread, so long at most (None: for as long as it takes); whether there is something."""
     poll = select.poll()
     poll.register(socket, select.POLLIN | (select.POLLOUT if writing else 0))
-    poll.poll()
+    return bool(poll.poll(None if most_s is None else most_s * 1000))
 
 
 class Wire:

@@ -2,11 +2,13 @@
 
 import random
 import time
+from functools import partial
 from typing import Final
 
 from threatcloud.storage.driver import Connection, StorageUnavailable, TryAgain
 from threatcloud.storage.names import Names
 from threatcloud.storage.postgres import PostgresConnection
+from threatcloud.storage.postgres_reach import Reach
 from threatcloud.storage.store import Clock
 from threatcloud.storage.writer import KEPT_TOPICS
 
@@ -22,15 +24,16 @@ _TAKE_TURN: Final = (
 _SIGN: Final = "UPDATE commit_clock SET node = ?, kept_at = CASE WHEN ? = 1 THEN at ELSE kept_at END"
 _TELL: Final = "SELECT pg_notify(?, ?)"
 _OUTCOME: Final = "SELECT pg_xact_status(?::xid8)"
-#: How long the outcome of a commit is asked for whose connection was lost.
+#: How long after it was sent the outcome of a commit is asked for whose connection was lost.
 _ASKING_S: Final = 8.0
 
 
 class PostgresEngine:
     """See ``writer.Engine``. ``names``: what is kept in line with what other nodes write."""
 
-    def __init__(self, url: str, clock: Clock, newest: int, node: str, names: Names | None) -> None:
-        self._url = url
+    def __init__(self, url: str, clock: Clock, newest: int, node: str, names: Names | None, reach: Reach) -> None:
+        self._open_one = partial(PostgresConnection, url)
+        self._reach = reach
         self._clock = clock
         self._node = node
         self._names = names
@@ -44,9 +47,10 @@ class PostgresEngine:
 
     def begin(self) -> tuple[Connection, int]:
         """See ``Engine.begin``."""
+        self._reach.check()  # who waits for a server that is known not to answer is refused, not tried again
         connection = self._connection
         if connection is None or connection.is_lost:
-            connection = self._connection = PostgresConnection(self._url)
+            connection = self._open()
         connection.wire.forget()
         at_least = max(self._clock(), self.newest + 1)
         connection.run(_BEGIN)
@@ -57,6 +61,12 @@ class PostgresEngine:
             self._follow(connection, kept_at)
         self._kept_at = kept_at
         return connection, self._now
+
+    def _open(self) -> PostgresConnection:
+        """A new connection in place of one that is lost."""
+        self.close()
+        self._connection = self._reach.open(self._open_one)
+        return self._connection
 
     def _follow(self, connection: Connection, kept_at: int) -> None:
         """Learns what other nodes have added since this one wrote."""
@@ -71,23 +81,22 @@ class PostgresEngine:
         changes_kept = not topics.isdisjoint(KEPT_TOPICS)
         self._connection.run(_TELL, (CHANNEL, " ".join([self._node, str(self._now), *sorted(topics)])))
         self._connection.run(_SIGN, (self._node, changes_kept))
+        give_up_at_s = time.monotonic() + _ASKING_S
         try:
             self._connection.control("COMMIT")
         except TryAgain:
-            if not self._connection.is_lost or not self._was_committed():
+            if not self._connection.is_lost or not self._was_committed(give_up_at_s):
                 raise
         self.newest = self._now
         self.kept += changes_kept
         if changes_kept:
             self._kept_at = self._now
 
-    def _was_committed(self) -> bool:
+    def _was_committed(self, give_up_at_s: float) -> bool:
         """Whether the commit took place whose connection was lost. Raises StorageUnavailable where nobody can tell."""
-        give_up_at_s = time.monotonic() + _ASKING_S
         while time.monotonic() < give_up_at_s:
             try:
-                self._connection = PostgresConnection(self._url)
-                row = self._connection.row(_OUTCOME, (str(self._transaction),))
+                row = self._open().row(_OUTCOME, (str(self._transaction),))
             except StorageUnavailable:
                 row = ("in progress",)
             if row is None or row[0] is None:
