@@ -64,6 +64,7 @@ VALUES: dict[str, tuple[str, Any, str]] = {
     "db_path": ("/somewhere/x.db", Path("/somewhere/x.db"), ""),
     "database_url": ("postgresql://h/x", "postgresql://h/x", "mysql://h/x"),
     "database_pool": ("3", 3, "0"),
+    "database_read_url": ("postgresql://h/x", "postgresql://h/x", "redis://h/x"),
     "api_keys": (
         "first-key-1:read@agent, second-key-2",
         (
@@ -105,7 +106,7 @@ VALUES: dict[str, tuple[str, Any, str]] = {
     "workers": ("4", 4, "0"),
     "redis_url": ("redis://:pass@h/0", "redis://:pass@h/0", "http://h"),
 }
-PAIRS = {"tls_cert": "tls_key", "tls_key": "tls_cert"}
+PAIRS = {"tls_cert": "tls_key", "tls_key": "tls_cert", "database_read_url": "database_url"}
 
 
 def test_every_setting_is_tested_here() -> None:
@@ -148,7 +149,7 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(load: Load, tmp_path
     for origin, said in origins:
         assert said.startswith(f"{origin}: got ")
         assert said.endswith(f", wants {setting.wants}")
-        assert repr(bad) in said or setting.field in {"api_keys", "database_url", "redis_url"}
+        assert repr(bad) in said or setting.field in {"api_keys", "database_url", "database_read_url", "redis_url"}
 
 
 def test_a_wrong_value_of_several_lines_is_still_one(load: Load) -> None:

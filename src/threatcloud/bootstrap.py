@@ -155,7 +155,9 @@ async def open_node(settings: Settings, screener: Screener | None = None) -> Nod
     salt_table(parts.limits)
     names = Names(parts.networks)
     try:
-        store = open_store(settings.place, clock, parts.board, names, settings.database_pool)
+        store = open_store(
+            settings.place, clock, parts.board, names, settings.database_pool, settings.database_read_url
+        )
     except BaseException:
         memory.close()
         raise
@@ -240,6 +242,7 @@ def _key_listener(ring: KeyRing, store: Store, loop: asyncio.AbstractEventLoop) 
 
 def _assemble(settings: Settings, base: _Base) -> Node:
     store, names, ring, secret, screener = base[:5]
+    queries = store.queries
     desk = KeyDesk(store, secret, clock, ring)
     audit = secret.audit
     publisher = Publisher(store, clock)
@@ -277,17 +280,17 @@ def _assemble(settings: Settings, base: _Base) -> Node:
         screener=screener,
         allowlist=allowlist,
         reporting=reporting,
-        taxii=Taxii(store, names, reporting),
-        misp=MispSearch(store, names),
+        taxii=Taxii(queries, names, reporting),
+        misp=MispSearch(queries, names),
         trapping=Trapping(store, names, screener, secret, correlator.match, clock),
-        lookup=Lookup(store, names, clock),
-        analytics=Analytics(store, clock),
-        charts=Charts(store, screener, clock),
+        lookup=Lookup(queries, names, clock),
+        analytics=Analytics(queries, clock),
+        charts=Charts(queries, screener, clock),
         publisher=publisher,
         renderer=renderer,
         bouncing=Bouncing(store, publisher, renderer, clock),
         deltas=Deltas(store, publisher, renderer),
-        feeds=IndicatorFeed(store, names, clock),
+        feeds=IndicatorFeed(queries, names, clock),
         hub=Hub(store, names, ring),
         holding=holding,
         agents=Agents(store, publisher, clock),

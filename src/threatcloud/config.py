@@ -42,6 +42,7 @@ class Settings:
     db_path: Path
     database_url: str | None
     database_pool: int
+    database_read_url: str | None
     api_keys: tuple[KeyEntry, ...]
     allow_anonymous_upload: bool
     public_read: bool
@@ -116,7 +117,7 @@ class Setting(NamedTuple):
 
 
 #: Settings whose values are in no message.
-_CONFIDENTIAL: Final = {"api_keys", "database_url", "redis_url"}
+_CONFIDENTIAL: Final = {"api_keys", "database_url", "database_read_url", "redis_url"}
 _RATE: Final = setting_values.integer(1, 1_000_000)
 _RATE_WANTS: Final = "a whole number from 1 to 1000000"
 _FILE_WANTS: Final = "the path of a file that exists"
@@ -154,6 +155,14 @@ SETTINGS: Final = (
         setting_values.integer(1, 200),
         "a whole number from 1 to 200",
         "Connections to PostgreSQL for look-ups; five more are for the rest. Who finds all in use waits, then has 503.",
+    ),
+    Setting(
+        "database_read_url",
+        "TC_DATABASE_READ_URL",
+        "",
+        setting_values.database_url,
+        "an address such as postgresql://user:password@host:5432/database",
+        "A streaming replica of TC_DATABASE_URL that answers look-ups, searches and statistics as long as it keeps up.",
     ),
     Setting(
         "api_keys",
@@ -380,6 +389,8 @@ def load_settings(
     settings = Settings(**values)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingError("TC_TLS_CERT and TC_TLS_KEY go together: one is set and the other is not")
+    if settings.database_read_url is not None and settings.database_url is None:
+        raise SettingError("TC_DATABASE_READ_URL goes with TC_DATABASE_URL, which is not set")
     if settings.database_url is not None and settings.workers > 1:
         raise SettingError(
             f"TC_WORKERS: got {settings.workers}, but with TC_DATABASE_URL a node is one process: start several nodes "
@@ -390,8 +401,8 @@ def load_settings(
 
 def local_settings(db_path: Path | None) -> Settings:
     """The settings of a command over the local system. A file that the command line names is what it is over, whatever
-    ``TC_DATABASE_URL`` says."""
-    return load_settings({"db_path": db_path, "database_url": "" if db_path else None})
+    ``TC_DATABASE_URL`` says; a replica is none."""
+    return load_settings({"db_path": db_path, "database_url": "" if db_path else None, "database_read_url": ""})
 
 
 #: Variables that only our tests read.

@@ -48,6 +48,11 @@ class OwnPostgres:
             )
         wait_for_server(self.url, self._folder / "log")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not been ended since."""
+        return self._keeper is not None
+
     def crash(self, number: int = signal.SIGQUIT) -> None:
         """Has all its processes end at once, with nothing put in order."""
         pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])

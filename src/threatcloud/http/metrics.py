@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from threatcloud import __version__
 from threatcloud.domain.times import SECOND_MS
+from threatcloud.storage.store import ReplicaFigures
 
 if TYPE_CHECKING:
     from threatcloud.http.context import Services
@@ -122,6 +123,8 @@ class _Figures(Collector):
                 family.add_metric((pool,), getattr(figures, name))
             yield family
 
+        yield from _collect_replica(work.replica)
+
     def _collect_feeds(self) -> Iterator[Metric]:
         waiting = "For how long what may have changed lists has waited to be published; 0: nothing waits."
         yield GaugeMetricFamily("threatcloud_feed_waiting_seconds", waiting, self._services.publisher.waiting_s())
@@ -156,6 +159,19 @@ class _Figures(Collector):
         yield ended
         yield took
         yield failed
+
+
+def _collect_replica(replica: ReplicaFigures) -> Iterator[Metric]:
+    used = "1: reads go to the replica. 0: to the primary, for want of it."
+    yield GaugeMetricFamily("threatcloud_replica_used", used, int(replica.is_used))
+    lag = "For how long the replica has lacked a commit that is known here."
+    yield GaugeMetricFamily("threatcloud_replica_lag_seconds", lag, replica.lag_s)
+    yield CounterMetricFamily("threatcloud_replica_reads", "Reads the replica answered.", replica.answered)
+    instead = "Reads the primary answered: the replica had not replayed yet what they must see, or was set aside."
+    fallbacks = CounterMetricFamily("threatcloud_replica_fallbacks", instead, labels=("reason",))
+    fallbacks.add_metric(("behind",), replica.behind)
+    fallbacks.add_metric(("away",), replica.away)
+    yield fallbacks
 
 
 def render(requests: RequestFigures, services: "Services") -> bytes:

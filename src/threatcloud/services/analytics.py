@@ -11,7 +11,7 @@ from threatcloud.domain.times import hour_of
 from threatcloud.services.answers import Answers
 from threatcloud.storage import fading, rollups
 from threatcloud.storage.driver import Connection
-from threatcloud.storage.store import Clock, Store
+from threatcloud.storage.store import Clock, Queries
 
 _HOURS_A_DAY: Final = 24
 
@@ -35,7 +35,7 @@ class Stats(NamedTuple):
 class Analytics:
     """Reads rollups."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Queries, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._answers = Answers(store)

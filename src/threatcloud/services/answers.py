@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from threatcloud.storage.driver import Connection
-from threatcloud.storage.store import Store
+from threatcloud.storage.store import Queries
 
 T = TypeVar("T")
 #: An answer is kept for this many times as long as it took: to find it again costs a hundredth of the time at most.
@@ -33,7 +33,7 @@ class Answers:
     went by: 12 s where a count of a million took 0.12 s, a minute at most. Who asks up to as much later has it at once,
     while it is found anew for the next."""
 
-    def __init__(self, store: Store, *, most: int = _MAX_KEPT, kept_times: int = _KEPT_TIMES) -> None:
+    def __init__(self, store: Queries, *, most: int = _MAX_KEPT, kept_times: int = _KEPT_TIMES) -> None:
         """``most``: how many are kept. ``kept_times``: for how many times as long as one took; 0: none is ever old."""
         self._store = store
         self._most = most

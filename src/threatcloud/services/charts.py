@@ -30,7 +30,7 @@ from threatcloud.services.screening import Screener
 from threatcloud.storage import charts
 from threatcloud.storage.charts import Emerging
 from threatcloud.storage.driver import Connection
-from threatcloud.storage.store import Clock, Store
+from threatcloud.storage.store import Clock, Queries
 
 EMERGING_DAYS: Final = 7
 MAX_EMERGING: Final = 20
@@ -102,7 +102,7 @@ class _Moves(NamedTuple):
 class Charts:
     """Reads rollups. A period of days ends with the current hour. What takes long is kept: see ``Answers``."""
 
-    def __init__(self, store: Store, screener: Screener, clock: Clock) -> None:
+    def __init__(self, store: Queries, screener: Screener, clock: Clock) -> None:
         self._store = store
         self._screener = screener
         self._clock = clock

@@ -10,7 +10,7 @@ from threatcloud.storage import feed_log, feeds
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.feeds import UNSHARED, Departure
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Clock, Store
+from threatcloud.storage.store import Clock, Queries
 
 
 class FeedPage(NamedTuple):
@@ -25,7 +25,7 @@ class FeedPage(NamedTuple):
 class IndicatorFeed:
     """Reads the indicator feed."""
 
-    def __init__(self, store: Store, names: Names, clock: Clock) -> None:
+    def __init__(self, store: Queries, names: Names, clock: Clock) -> None:
         self._store = store
         self._names = names
         self._clock = clock

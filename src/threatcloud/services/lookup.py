@@ -22,7 +22,7 @@ from threatcloud.storage import campaigns, facts, indicators
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.names import Names
 from threatcloud.storage.search import Filters, Place, Sort, count, is_short_walk, place_of, search
-from threatcloud.storage.store import Clock, Store
+from threatcloud.storage.store import Clock, Queries
 
 RANGE_PREFIX_DIGITS: Final = 4
 RANGE_CLASS_LINES: Final = 32
@@ -111,7 +111,7 @@ def _verdicts(db: Connection, values: Sequence[str]) -> list[Standing | Indicato
 class Lookup:
     """Reads indicators."""
 
-    def __init__(self, store: Store, names: Names, clock: Clock) -> None:
+    def __init__(self, store: Queries, names: Names, clock: Clock) -> None:
         self._store = store
         self._names = names
         self._clock = clock

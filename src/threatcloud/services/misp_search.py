@@ -10,7 +10,7 @@ from threatcloud.formats.feeds import LISTED_KINDS
 from threatcloud.storage import exchange
 from threatcloud.storage.exchange import Kind
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store
+from threatcloud.storage.store import Queries
 
 _ALL: Final = tuple(Kind(kind) for kind in LISTED_KINDS)
 #: What a type of MISP is here.
@@ -35,7 +35,7 @@ class Search(NamedTuple):
 class MispSearch:
     """Reads the default lists."""
 
-    def __init__(self, store: Store, names: Names) -> None:
+    def __init__(self, store: Queries, names: Names) -> None:
         self._store = store
         self._names = names
 

@@ -18,7 +18,7 @@ from threatcloud.storage import exchange
 from threatcloud.storage.driver import Connection
 from threatcloud.storage.exchange import Place
 from threatcloud.storage.names import Names
-from threatcloud.storage.store import Store
+from threatcloud.storage.store import Queries
 
 #: The first bytes of an id in STIX that are those of the indicator: after them the version of the UUID is put in.
 _SAME_BYTES: Final = 6
@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
 class Taxii:
     """Reads the collections; the last outcomes are kept in memory."""
 
-    def __init__(self, store: Store, names: Names, reporting: Reporting) -> None:
+    def __init__(self, store: Queries, names: Names, reporting: Reporting) -> None:
         self._store = store
         self._names = names
         self._reporting = reporting

@@ -13,12 +13,18 @@ from threatcloud.storage.store import Clock, Store
 
 
 def open_store(
-    place: Path | str, clock: Clock, board: memoryview | None = None, names: Names | None = None, pool: int = 8
+    place: Path | str,
+    clock: Clock,
+    board: memoryview | None = None,
+    names: Names | None = None,
+    pool: int = 8,
+    replica: str | None = None,
 ) -> Store:
     """Opens (or makes) the database at a path, or at an address ``postgresql://…``, its schema brought up to date.
 
     ``board``: where other processes of the server see what is done to a file. ``names``: what the store keeps in line
-    with what other nodes add to a shared database, ``pool`` how many connections that has for point reads.
+    with what other nodes add to a shared database, ``pool`` how many connections that has for point reads, ``replica``
+    the address of a server that follows it.
     Raises what ``open_sqlite`` and ``open_postgres`` raise, and SettingError where the packages of the engine are
     missing.
     """
@@ -26,7 +32,7 @@ def open_store(
         return open_sqlite(place, clock, board)
     with _extra():
         from threatcloud.storage.postgres_store import open_postgres
-    return open_postgres(place, clock, names, pool)
+    return open_postgres(place, clock, names, pool, replica)
 
 
 @contextmanager

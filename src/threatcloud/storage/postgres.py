@@ -112,7 +112,7 @@ class PostgresConnection:
             self.raw = psycopg.connect(**settings, autocommit=True)
         except psycopg.Error as error:
             raise TryAgain(
-                f"cannot open the database: {str(error).strip()}; see that the server runs and TC_DATABASE_URL is right"
+                f"cannot open the database: {str(error).strip()}; see that the server runs and its address is right"
             ) from error
         self._line = socket.socket(fileno=os.dup(self.raw.fileno()))
         self.raw.adapters.register_loader("numeric", _WholeNumber)

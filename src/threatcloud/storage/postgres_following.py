@@ -26,6 +26,8 @@ _PAUSE_S: Final = 0.3
 #: A server that refuses connections is waited for so long, as writes are; one that says nothing, no longer.
 _REFUSED_S: Final = 6.0
 LEASE_S: Final = 5.0
+#: Who has not seen the clock for so long does not know what others committed.
+_DEAF_S: Final = 2.0
 #: How much earlier than the server a node takes its lease to be over: it may have been slow to hear of it.
 _MARGIN_S: Final = 1.0
 _FEEDS: Final = (feeds.PUBLISHED, feeds.ERASED, *map(feeds.feed_topic, IndicatorType))
@@ -65,6 +67,8 @@ class Following:
         self._connection = self._connect()
         #: The time of the last commit of another node that was heard of, and of one that was seen and not heard of yet.
         self.newest = self._unheard = 0
+        #: The time of the last commit that a look has seen, and when that began.
+        self._seen, self._seen_s = 0, 0.0
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
 
     def start(self, on_commit: OnCommit) -> None:
@@ -77,6 +81,13 @@ class Following:
     def leads(self) -> bool:
         """Whether this node is the one that does what one does for all."""
         return time.monotonic() < self._leads_until_s
+
+    def known(self) -> int | None:
+        """The time of the newest commit that this node made or knows of: it knows of all that others made up to two
+        seconds ago. None while it does not."""
+        if time.monotonic() > self._seen_s + _DEAF_S:
+            return None
+        return max(self.newest, self._seen, self._own_newest())
 
     def _connect(self) -> PostgresConnection:
         connection = PostgresConnection(self._url, self._reach.wait, _SESSION)
@@ -134,6 +145,7 @@ class Following:
             self._leads_until_s = asked_s + LEASE_S - _MARGIN_S
         row = self._connection.row(_CLOCK)
         assert row is not None
+        self._seen, self._seen_s = row[0], asked_s
         self._tell_all()
         known = max(self.newest, self._own_newest())
         if row[0] <= known:

@@ -49,6 +49,8 @@ class ReadingConnection(PostgresConnection):
     def __init__(self, url: str, wait: Wait = wait_here) -> None:
         #: Of the read that is or was the last.
         self.statements = 0
+        #: The time of the newest commit that it is known to see; of a replica alone.
+        self.seen = 0
         self._is_alone = False
         super().__init__(url, wait, _READING)
 
@@ -106,7 +108,7 @@ class Reading:
         except UnknownName:
             if self._names is None:
                 raise
-            return connection.within(partial(_after_following, self._names, fn))
+            return connection.within(partial(after_following, self._names, fn))
 
     def _point(self, connection: ReadingConnection, fn: Read[T]) -> T:
         code = _code_of(fn)
@@ -120,7 +122,8 @@ class Reading:
         return answer
 
 
-def _after_following(names: Names, fn: Read[T], db: Connection) -> T:
+def after_following(names: Names, fn: Read[T], db: Connection) -> T:
+    """The answer of a read, once the names are known that its snapshot holds."""
     names.follow_all(db)
     return fn(db)
 

@@ -16,8 +16,9 @@ from threatcloud.storage.postgres_following import Following
 from threatcloud.storage.postgres_migrate import migrate_postgres
 from threatcloud.storage.postgres_pool import LoopReaders, Reading, ThreadReaders
 from threatcloud.storage.postgres_reach import Reach
+from threatcloud.storage.postgres_replica import Origin, Replica, origin_of
 from threatcloud.storage.postgres_writing import PostgresEngine
-from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
+from threatcloud.storage.store import Clock, Listener, Queries, ReplicaFigures, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Writer, newest_time
 
 _SCAN_THREADS: Final = 3
@@ -28,7 +29,15 @@ class PostgresStore:
 
     is_shared = True
 
-    def __init__(self, url: str, clock: Clock, newest: int, names: Names | None, pool: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        newest: int,
+        names: Names | None,
+        pool: int,
+        replica: tuple[str, Origin] | None = None,
+    ) -> None:
         node = _node_name()
         reading = Reading(names)
         reach = Reach()
@@ -40,6 +49,7 @@ class PostgresStore:
         self._writer = Writer(self._engine)
         self._closed = False
         self._following.start(self._hear)
+        self._replica = Replica(replica[0], pool, names, self._following.known, replica[1], self) if replica else None
 
     def _hear(self, topics: set[str]) -> None:
         self._heard += 1
@@ -74,6 +84,11 @@ class PostgresStore:
     def end_stale_reading(self) -> None:
         """See ``Store.end_stale_reading``. Nothing is held between reads."""
 
+    @property
+    def queries(self) -> Queries:
+        """See ``Store.queries``."""
+        return self._replica or self
+
     def figures(self) -> WriterFigures:
         """See ``Store.figures``. Commits of other nodes count."""
         return WriterFigures(self._writer.commits + self._heard, self._writer.units, self._writer.waiting)
@@ -81,7 +96,10 @@ class PostgresStore:
     def workload(self) -> Workload:
         """See ``Store.workload``."""
         writer, pools = self._writer, {"read": self._points.figures(), "scan": self._scanners.figures()}
-        return Workload(writer.commits, writer.units, writer.waiting, writer.busy_s, pools)
+        usage = ReplicaFigures()
+        if self._replica is not None:
+            pools, usage = {**pools, **self._replica.pools()}, self._replica.usage()
+        return Workload(writer.commits, writer.units, writer.waiting, writer.busy_s, pools, usage)
 
     @property
     def kept_version(self) -> int:
@@ -101,6 +119,8 @@ class PostgresStore:
         self._writer.close()
         self._points.close()
         self._scanners.close()
+        if self._replica is not None:
+            self._replica.close()
         self._following.close()  # last: while somebody waits for the server, it sees whether that answers
 
 
@@ -110,16 +130,20 @@ def _node_name() -> str:
     return f"{host}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
-def open_postgres(url: str, clock: Clock, names: Names | None = None, pool: int = 8) -> PostgresStore:
+def open_postgres(
+    url: str, clock: Clock, names: Names | None = None, pool: int = 8, replica: str | None = None
+) -> PostgresStore:
     """Opens the database at an address, its schema made or brought up to date.
 
-    ``names``: kept in line with what other nodes add. ``pool``: connections for point reads at most.
+    ``names``: kept in line with what other nodes add. ``pool``: connections for point reads at most. ``replica``:
+    the address of a server that follows, or of several.
     Raises ``migrate.SchemaTooNew`` when a newer version made it, ``StorageUnavailable`` when it cannot be opened.
     """
     connection = PostgresConnection(url)
     try:
         migrate_postgres(connection, now=clock())
         newest = newest_time(connection)
+        followed = (replica, origin_of(connection)) if replica else None
     finally:
         connection.close()
-    return PostgresStore(url, clock, newest, names, pool)
+    return PostgresStore(url, clock, newest, names, pool, followed)

@@ -12,7 +12,7 @@ from threatcloud.storage.lock import WriterLock
 from threatcloud.storage.migrate import migrate
 from threatcloud.storage.pool import Pool
 from threatcloud.storage.sqlite import Checkpointer, SQLiteConnection
-from threatcloud.storage.store import Clock, Listener, Workload, WriterFigures
+from threatcloud.storage.store import Clock, Listener, Queries, Workload, WriterFigures
 from threatcloud.storage.writer import KEPT_TOPICS, Apart, Writer, newest_time
 
 _SCAN_THREADS: Final = 3
@@ -119,6 +119,11 @@ class ReadingStore:
     def listen(self, listener: Listener) -> None:  # noqa: ARG002 - see WritingStore
         """See ``Store.listen``."""
         raise RuntimeError(_ONLY_READS)
+
+    @property
+    def queries(self) -> Queries:
+        """See ``Store.queries``."""
+        return self
 
     def figures(self) -> WriterFigures:
         """See ``Store.figures``."""

@@ -20,15 +20,40 @@ class WriterFigures(NamedTuple):
     waiting: int
 
 
+class ReplicaFigures(NamedTuple):
+    """Whether a replica is asked, for how many seconds it has lacked a commit that is known, how many reads it has
+    answered, and how many the primary answered because it was behind, or because it was away."""
+
+    is_used: bool = False
+    lag_s: float = 0.0
+    answered: int = 0
+    behind: int = 0
+    away: int = 0
+
+
 class Workload(NamedTuple):
     """What this process has done since it started, and does: its commits, their units of work, how many units wait,
-    for how many seconds the writer was at work, and its pools of threads by name."""
+    for how many seconds the writer was at work, its pools of threads by name, and how a replica is used."""
 
     commits: int
     units: int
     waiting: int
     busy_s: float
     pools: dict[str, PoolFigures]
+    replica: ReplicaFigures = ReplicaFigures()
+
+
+class Queries(Protocol):
+    """What those need of a store who only look something up."""
+
+    async def read(self, fn: Read[T]) -> T:
+        """See ``Store.read``. Of what other nodes acknowledged in the last two seconds something may be missing."""
+
+    async def scan(self, fn: Read[T]) -> T:
+        """See ``Store.scan``. As ``read``."""
+
+    def figures(self) -> WriterFigures:
+        """See ``Store.figures``."""
 
 
 class Store(Protocol):
@@ -63,6 +88,11 @@ class Store(Protocol):
 
     def end_stale_reading(self) -> None:
         """Lets go of what was read before the last commit. To be called now and then where nobody may ask for long."""
+
+    @property
+    def queries(self) -> Queries:
+        """The same for those who only look something up: a replica may answer them, from which nothing is missing that
+        this node acknowledged or has heard of."""
 
     def figures(self) -> WriterFigures:
         """How much was committed and, where that is of this process, how much has yet to be."""
