@@ -112,7 +112,8 @@ class Client:
             sent += 1
             value = f"91.{200 + self._number}.{sent // 250}.{sent % 250 + 1}"
             while not self._send(value):
-                time.sleep(0.1)
+                if self._ending.wait(0.1):
+                    return
             self.done.append(value)
             self.last_s = time.monotonic()
             time.sleep(0.01)
@@ -135,7 +136,7 @@ class Client:
         return answer.status in {200, 201}
 
     def end(self) -> None:
-        """Stops after the request that is on its way."""
+        """Stops after the request that is on its way, however that ends."""
         self._ending.set()
         self._thread.join()
 

@@ -111,7 +111,8 @@ class PostgresConnection:
             settings: dict[str, Any] = {**_CONNECT, **conninfo_to_dict(url), "client_encoding": "utf8"}
             self.raw = psycopg.connect(**settings, autocommit=True)
         except psycopg.Error as error:
-            raise TryAgain(
+            has_waited = isinstance(error, errors.ConnectionTimeout)  # whoever asked has, and is not to wait again
+            raise (StorageUnavailable if has_waited else TryAgain)(
                 f"cannot open the database: {str(error).strip()}; see that the server runs and its address is right"
             ) from error
         self._line = socket.socket(fileno=os.dup(self.raw.fileno()))
