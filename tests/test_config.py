@@ -256,6 +256,10 @@ def test_a_folder_is_no_file(load: Load, tmp_path: Path, variable: str) -> None:
     assert variable in refusal(load, {}, **{variable: there(tmp_path, "FOLDER")})
 
 
+def test_a_replica_needs_the_address_of_what_it_follows(load: Load) -> None:
+    assert "TC_DATABASE_URL" in refusal(load, {}, TC_DATABASE_READ_URL="postgresql://h/x")
+
+
 @pytest.mark.parametrize(
     ("host", "loopback"),
     [

@@ -113,7 +113,8 @@ class PostgresConnection:
         except psycopg.Error as error:
             has_waited = isinstance(error, errors.ConnectionTimeout)  # whoever asked has, and is not to wait again
             raise (StorageUnavailable if has_waited else TryAgain)(
-                f"cannot open the database: {str(error).strip()}; see that the server runs and its address is right"
+                f"cannot open the database: {str(error).strip()}; see that the server runs and its address "
+                "(TC_DATABASE_URL, TC_DATABASE_READ_URL) is right"
             ) from error
         self._line = socket.socket(fileno=os.dup(self.raw.fileno()))
         self.raw.adapters.register_loader("numeric", _WholeNumber)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 import psycopg
+import structlog
 
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.storage import feeds, rules
@@ -32,6 +33,7 @@ _DEAF_S: Final = 2.0
 _MARGIN_S: Final = 1.0
 _FEEDS: Final = (feeds.PUBLISHED, feeds.ERASED, *map(feeds.feed_topic, IndicatorType))
 ALL_TOPICS: Final = frozenset({*KEPT_TOPICS, rules.TOPIC, *_FEEDS})
+_log = structlog.get_logger("database")
 _CLOCK: Final = "SELECT at FROM commit_clock"
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _LEASE: Final = (
@@ -106,7 +108,8 @@ class Following:
                     look_at_s = time.monotonic() + LOOK_EVERY_S
                     self._look()
                 self._hear(look_at_s - time.monotonic())
-            except (StorageUnavailable, psycopg.Error):
+            except (StorageUnavailable, psycopg.Error) as error:
+                _log.warning("the database was lost", reason=str(error))
                 self._reconnect()
         self._end()
 
@@ -169,6 +172,7 @@ class Following:
             try:
                 self._connection = self._connect()
                 self._reach.find()
+                _log.info("the database is there again")
                 self._take_all_to_be_changed(0)
             except (StorageUnavailable, psycopg.Error) as error:
                 self._connection.close()
