@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from threatcloud.domain.times import DAY_MS, HOUR_MS, hour_of, http_date, iso, parse_time, week_of
+from threatcloud.domain.times import DAY_MS, HOUR_MS, hour_of, http_date, iso, month_start, parse_time, week_of
 
 LAST_MS = 253_402_300_799_999
 moments_ms = st.integers(0, LAST_MS)
@@ -29,6 +29,16 @@ def test_round_trip(time_ms: int) -> None:
 @given(moments_ms, moments_ms)
 def test_texts_sort_as_the_times_do(one: int, other: int) -> None:
     assert (iso(one) < iso(other)) == (one < other)
+
+
+@given(st.integers(0, LAST_MS // 2), st.integers(-500, 500))
+@example(month_start(0, 25 * 12) - 1, 0)
+def test_a_month_begins_at_midnight_of_its_first_day(time_ms: int, months: int) -> None:
+    start = month_start(time_ms)
+    assert start <= time_ms < month_start(time_ms, 1)
+    assert iso(start) == f"{iso(time_ms)[:7]}-01T00:00:00.000Z"
+    there = month_start(time_ms, months)
+    assert (there % DAY_MS, month_start(there), month_start(there, -months)) == (0, there, start)
 
 
 @given(st.integers(2 * DAY_MS, LAST_MS - 2 * DAY_MS), offsets)

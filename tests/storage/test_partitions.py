@@ -14,7 +14,9 @@ import pytest
 from tests.clock import NOW, Clock
 from tests.engines import PostgresServer, outside
 from tests.storage.conftest import Database
+from threatcloud.domain.errors import Busy
 from threatcloud.domain.times import MAX_FUTURE_MS, month_start
+from threatcloud.services import forgetting
 from threatcloud.storage import correlation, facts, months, partitions, removal
 from threatcloud.storage.driver import Params, Row, Transaction
 from threatcloud.storage.facts import NewSighting
@@ -100,6 +102,25 @@ def test_a_start_makes_what_is_missing_and_leaves_the_rest_as_it_lies(database: 
     }
     database.reopen()
     assert files(database) == after
+
+
+def test_the_job_makes_what_is_missing_while_it_runs(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says so where a dump keeps it from that; the next run makes them."""
+    monkeypatch.setattr(forgetting, "_PAUSES_S", (0.0,))
+    job = forgetting.Forgetting(database.store, 0, clock)
+    before = known(database)
+    assert database.run(job.run()) == ""
+    assert known(database) == before
+    clock.now = month_start(NOW, 1)
+    with psycopg.connect(str(database.place)) as dump:
+        dump.execute("SELECT count(*) FROM sighting")
+        with pytest.raises(Busy, match="sightings are being read"):
+            database.run(job.run())
+    assert known(database) == before
+    assert database.run(job.run()) == ""
+    assert [item.name for item in known(database)[1:-1]] == [f"sighting_20260{month}" for month in range(3, 7)]
 
 
 def test_every_time_has_a_place(database: Database, clock: Clock) -> None:
