@@ -1,6 +1,7 @@
 """Months of sightings are forgotten at any time between all else, and what is concluded is what it was with them."""
 
 from collections import defaultdict
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -8,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engines import Engine, Place
-from tests.services.test_removal import REMOVALS, check, traits
+from tests.services.test_removal import REMOVALS, Erased, check, traits
 from tests.services.test_removal import System as Removing
-from tests.services.truth import Fact, Seen, facts_of, histories
+from tests.services.truth import Fact, Reported, Said, Seen, facts_of, histories
 from threatcloud.domain.metadata import gathered
-from threatcloud.domain.report import Role
+from threatcloud.domain.report import Role, SightingKind
 from threatcloud.domain.state import IndicatorState
 from threatcloud.domain.times import DAY_MS, HOUR_MS, month_start
 from threatcloud.services.forgetting import Forgetting
+from threatcloud.storage import months
 from threatcloud.storage.driver import Connection, Row
 
 _SEEN = (
@@ -121,3 +123,22 @@ def test_what_is_concluded_is_what_was_ever_said(module_engine: Engine, story: l
         for step in story:
             system.apply(step)
             check(system)
+
+
+def test_what_a_kill_cut_short_is_completed_whatever_the_setting_is_then(engine: Engine) -> None:
+    """And from the moment on at which a month is closed nothing of it is counted off, whether it is still stored."""
+    said = Said(0, "manual", SightingKind.POSITIVE, 0, "c2", None, 0.9, {"port": 22}, None, True)
+    with System(engine.place("test.db")) as system:
+        system.apply(Reported(0, 0, [said] * 3))
+        system.apply(Reported(0, 0, [said._replace(subject=1)]))
+        system.now += 70 * DAY_MS
+        before = month_start(system.now, -1)
+        assert system.write(partial(months.close, time=before))
+        system.apply(Erased(0))
+        assert system.read(lambda db: db.rows("SELECT sum(sightings) FROM rollup_hour")) == [(4,)]
+
+        job = Forgetting(system.store, 0, lambda: system.now)
+        assert system.run(job.run()).startswith("sightings from before 2026-04 forgotten")
+        assert system.read(lambda db: db.rows("SELECT 1 FROM sighting")) == []
+        assert system.run(job.run()) == ""
+        assert system.read(lambda db: db.rows("SELECT sum(sightings) FROM rollup_hour")) == [(4,)]
