@@ -1,5 +1,6 @@
 """The pieces of the benchmark: what it reads, judges, fills and shows. Nothing here is timed."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import bench.values
 import msgspec
 import pytest
-from bench import fill, history, plot, reads, registry, report, results, sqlite_floor, stores, wrk
+from bench import fill, formats, history, plot, reads, registry, report, results, sqlite_floor, stores, wrk
 from bench.figures import NotMeasured, flatness, medians, parse_wanted, verdict, with_ratios
 from bench.results import Line, Result
 from bench.sizes import SIZES, Size
@@ -22,7 +23,9 @@ from bench.values import values
 from tests.services import truth
 from threatcloud.domain.indicator import IndicatorType, detect
 from threatcloud.domain.report import CATEGORIES, SightingKind
+from threatcloud.domain.reputation import BLOCK_REPUTATION
 from threatcloud.domain.times import DAY_MS
+from threatcloud.formats.feeds import NAMES, find_format
 from threatcloud.storage import indicators
 from threatcloud.storage.names import Names
 
@@ -354,6 +357,34 @@ class TestReport:
         assert newest is not None
         text = report.DOCUMENT.read_text("utf-8")
         assert report.renewed(text, results.load(newest)) == text, "run: python -m bench.report --write"
+
+
+class TestFormats:
+    """Once, with few values: a process renders each, so that formats that are alike need not be tried again."""
+
+    def test_a_format_is_measured_beside_the_floor(self, tmp_path: Path) -> None:
+        path = tmp_path / "few.db"
+        asyncio.run(formats.fill(path, [IndicatorType.IP], 300))
+        for name in ("plain", "json"):
+            found = formats.measure(path, find_format(name))
+            assert found["entries"] == 300
+            assert found["body MB"] > 0
+            assert found.keys() == {"entries", "CPU s", "seconds", "body MB", "peak MB"}
+
+    def test_the_plain_list_comes_first_whatever_is_chosen(self) -> None:
+        assert [one.name for one in formats.chosen(["stix", "plain"])] == ["plain", "stix"]
+        assert {one.name for one in formats.chosen([])} == set(NAMES)
+
+    def test_no_two_rows_have_the_same_times(self) -> None:
+        found = list(formats.rows(IndicatorType.IP, values("ips", 0, 50), NOW))
+        first_seen, reputation = (formats.COLUMNS.index(name) for name in ("first_seen", "reputation"))
+        assert len({row[first_seen] for row in found}) == len(found) == 50
+        assert {len(row) for row in found} == {len(formats.COLUMNS)}
+        assert max(int(str(row[reputation])) for row in found) <= BLOCK_REPUTATION
+
+    def test_a_line_says_how_many_floors_a_format_costs(self) -> None:
+        shown = formats.line(find_format("csv"), {"entries": 1e6, "CPU s": 3.0, "body MB": 7.5, "peak MB": 123.4}, 1.5)
+        assert shown == "| csv | ip | 1,000,000 | 3.0 | 7.5 | 123 | 2.0 |"
 
 
 class TestPlot:

@@ -102,8 +102,8 @@ class SQLiteConnection:
         return f"CAST(group_concat({text}, char(10)) AS BLOB)"
 
     def iso_time(self, column: str) -> str:
-        """See ``driver.Connection.iso_time``."""
-        return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
+        """See ``driver.Connection.iso_time``. ``strftime`` takes three times as long to read what it is to write."""
+        return f"replace(datetime({column} / 1000.0, 'unixepoch', 'subsec'), ' ', 'T') || 'Z'"
 
     def json_member(self, column: str, name: str) -> str:
         """See ``driver.Connection.json_member``."""
