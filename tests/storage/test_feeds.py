@@ -59,6 +59,15 @@ def last(database: Database) -> int:
 # Lists ---------------------------------------------------------------------------------------------------------------
 
 
+def test_a_list_writes_times_as_every_answer_does(database: Database) -> None:
+    latest = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+    times = [0, 1, 999, NOW, latest, *(random.Random(1).randrange(latest) for _ in range(500))]
+
+    found = database.scan(lambda db: [db.rows(f"SELECT {db.iso_time(str(time))}")[0][0] for time in times])
+
+    assert found == [iso(time) for time in times]
+
+
 def test_a_list_is_one_value_a_line_worst_first(database: Database) -> None:
     database.insert(
         make_state(1, value="203.0.113.1", reputation=20),

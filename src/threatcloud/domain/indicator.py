@@ -1,9 +1,9 @@
 """Indicators: their types, their canonical form, and the identity that follows from these two alone."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from threatcloud.domain.canonical import MAX_VALUE_BYTES, InvalidIndicator
@@ -58,7 +58,6 @@ class IndicatorType(StrEnum):
 
 
 _CODES: Final = {indicator_type: code for code, indicator_type in enumerate(IndicatorType, 1)}
-_PREFIXES: Final = {indicator_type: f"{indicator_type}\0".encode() for indicator_type in IndicatorType}
 _TYPES: Final = {code: indicator_type for indicator_type, code in _CODES.items()}
 
 
@@ -119,7 +118,7 @@ def detect_observation(text: str) -> Canonical:
 
 def digest(indicator_type: IndicatorType, value: str) -> bytes:
     """SHA-256 of ``type || 0x00 || value`` for a canonical value: 32 bytes, the same on every server."""
-    return hashlib.sha256(_PREFIXES[indicator_type] + value.encode()).digest()
+    return sha256((indicator_type + "\0" + value).encode()).digest()
 
 
 def indicator_key(indicator_type: IndicatorType, value: str) -> bytes:

@@ -4,17 +4,18 @@ Ids follow from the value, so a value is the same attribute in every version of 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from threatcloud.domain.canonical.ids import HASH_NAMES
-from threatcloud.domain.feed import WORDING, FullEntry
-from threatcloud.domain.indicator import IndicatorType, indicator_key
+from threatcloud.domain.feed import WORDING, FullFields
+from threatcloud.domain.indicator import IndicatorType, digest
 from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.domain.times import SECOND_MS, iso, parse_time
+from threatcloud.formats.templates import MARKS, Templates, around, escaped, template
 from threatcloud.formats.uuids import uuid_of
 
 _TAG_COLOURS: Final = {"tlp": "#ffc000", "threat-cloud": "#0088cc"}
@@ -64,40 +65,84 @@ def event_uuid(name: str) -> str:
 
 def attribute_uuid(kind: IndicatorType, value: str) -> str:
     """The id of the attribute of a canonical value."""
-    return uuid_of(indicator_key(kind, value), 5)
+    return uuid_of(digest(kind, value), 5)
 
 
-def attribute(kind: IndicatorType, entry: FullEntry, *, deleted: bool = False) -> Attribute:
+def attribute(kind: IndicatorType, entry: FullFields, *, deleted: bool = False) -> Attribute:
     """The attribute of an entry of a list of addresses, names, URLs or hashes."""
-    type_, category = type_of(kind, entry.value)
-    confidence = f"reputation {entry.reputation} of 100, confidence {entry.confidence} %"
-    return Attribute(
-        attribute_uuid(kind, entry.value),
-        type_,
-        category,
-        entry.value.removesuffix("/32") if kind is IndicatorType.IP else entry.value,
-        True,
-        str(seconds_of(entry.updated_at)),
-        _INHERITED,
+    value, _, category, _, _, _, _, _, tlp, techniques = entry
+    return _attribute(type_of(kind, value), _Own(*_own(kind, entry)), _tags(category, tlp, techniques), deleted=deleted)
+
+
+def attribute_texts(kind: IndicatorType, entries: Iterable[FullFields]) -> Iterator[str]:
+    """The same of many entries, each encoded."""
+    templates = Templates(_template)
+    for entry in entries:
+        value, _, category, _, _, _, _, _, tlp, techniques = entry
+        prepared = templates[type_of(kind, value), category, tlp, techniques]
+        yield prepared % _own(kind, entry, escaped if kind is IndicatorType.URL else str)
+
+
+class _Own(NamedTuple):
+    """What is different in every attribute."""
+
+    uuid: str
+    value: str
+    timestamp: int
+    reputation: int
+    confidence: int
+    first_seen: str
+    last_seen: str
+
+
+def _own(
+    kind: IndicatorType, entry: FullFields, shown: Callable[[str], str] = str
+) -> tuple[str, str, int, int, int, str, str]:
+    value, reputation, _, first_seen, last_seen, confidence, updated_at, _, _, _ = entry
+    return (
+        attribute_uuid(kind, value),
+        value.removesuffix("/32") if kind is IndicatorType.IP else shown(value),
+        seconds_of(updated_at),
+        reputation,
         confidence,
-        entry.first_seen,
-        max(entry.first_seen, entry.last_seen),
-        _tags(entry.category, entry.tlp, entry.techniques),
-        deleted,
+        first_seen,
+        max(first_seen, last_seen),
     )
+
+
+def _template(said: tuple[tuple[str, str], str | None, str | None, tuple[str, ...]]) -> str:
+    type_, category, tlp, techniques = said
+    marks = MARKS[: len(_Own._fields)]
+    uuid, value, timestamp, reputation, confidence, first_seen, last_seen = marks
+    own = _Own(str(uuid), str(value), timestamp, reputation, confidence, str(first_seen), str(last_seen))
+    return template(_attribute(type_, own, _tags(category, tlp, techniques)), marks)
+
+
+def _attribute(type_: tuple[str, str], own: _Own, tags: tuple[Tag, ...], *, deleted: bool = False) -> Attribute:
+    comment = f"reputation {own.reputation} of 100, confidence {own.confidence} %"
+    times = own.first_seen, own.last_seen
+    return Attribute(own.uuid, *type_, own.value, True, str(own.timestamp), _INHERITED, comment, *times, tags, deleted)
 
 
 def type_of(kind: IndicatorType, value: str) -> tuple[str, str]:
     """The type and the category of a value in MISP."""
     if kind is IndicatorType.HASH:
         return HASH_NAMES[len(value)].replace("-", "").lower(), "Payload delivery"
-    return {IndicatorType.IP: "ip-dst"}.get(kind, kind.value), "Network activity"
+    return "ip-dst" if kind is IndicatorType.IP else kind.value, "Network activity"
 
 
-@lru_cache(maxsize=4_096)  # what came in together has one time
 def seconds_of(time: str) -> int:
     """A time as ``iso`` writes it, in seconds."""
-    return parse_time(time) // SECOND_MS
+    return _day_s(time[:10]) + _CLOCK_S[time[11:16]] + int(time[17:19])
+
+
+#: The seconds of a day by the time of day.
+_CLOCK_S: Final = {f"{minute // 60:02d}:{minute % 60:02d}": 60 * minute for minute in range(1_440)}
+
+
+@lru_cache(maxsize=4_096)
+def _day_s(date: str) -> int:
+    return parse_time(date) // SECOND_MS
 
 
 @lru_cache(maxsize=1_000)  # most have the same few
@@ -108,9 +153,9 @@ def _tags(category: str | None, tlp: str | None, techniques: tuple[str, ...]) ->
     return (*own, Tag(f"tlp:{tlp}", _TAG_COLOURS["tlp"])) if tlp else tuple(own)
 
 
-def event(name: str, kinds: Sequence[IndicatorType], generated_at: int, attributes: Sequence[Attribute]) -> bytes:
-    """The event of lists of these types, as of a time."""
-    return msgspec.json.encode({"Event": {**_head(name, kinds, generated_at), "Attribute": attributes}}) + b"\n"
+def around_attributes(name: str, kinds: Sequence[IndicatorType], generated_at: int) -> tuple[bytes, bytes]:
+    """The event of lists of these types, as of a time: what is before its attributes, and what after them."""
+    return around({"Event": {**_head(name, kinds, generated_at), "Attribute": [MARKS[0]]}})
 
 
 def _head(name: str, kinds: Sequence[IndicatorType], generated_at: int) -> dict[str, Any]:

@@ -5,37 +5,34 @@ its way with the one before it, and the tree is written from left to right witho
 """
 
 import struct
-import sys
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 _BITS: Final = 128
+_RECORD: Final = struct.Struct(">I")
 _SEPARATOR: Final = bytes(16)
 _MARKER: Final = b"\xab\xcd\xefMaxMind.com"
 _MAP, _ARRAY, _TEXT, _UINT16, _UINT32, _UINT64 = 7, 11, 2, 5, 6, 9
 Value = str | int | Mapping[str, "Value"] | Sequence["Value"]
 
 
-class Placed(NamedTuple):
-    """A network by its first address and prefix, both of 128 bits, and the number of its data."""
-
-    first: int
-    prefix: int
-    data: int
+#: A network by its first address and prefix, both of 128 bits, and the number of its data.
+Placed = tuple[int, int, int]
 
 
 def database(
     placed: Iterable[Placed], data: Sequence[Mapping[str, Value]], kind: str, description: str, built_s: int
 ) -> bytes:
     """The file: what is in several networks has the data of the narrowest, what is in none has none."""
-    networks = sorted(placed, key=lambda network: network[0] << 8 | network[1])
-    count = 1 + sum(new for _, new in _ways(networks))
+    networks = sorted(placed)
+    ways = list(_ways(networks))
+    count = 1 + sum(new for _, new in ways)
     section, places = b"", []
     for item in data:
         places.append(count + len(_SEPARATOR) + len(section))
         section += _encoded(item)
-    tree = _tree(networks, places, count)
+    tree = _tree(networks, ways, places, count)
     metadata = _encoded(
         {
             "binary_format_major_version": _Sized(2, _UINT16),
@@ -49,10 +46,10 @@ def database(
             "record_size": _Sized(32, _UINT16),
         }
     )
-    return tree + _SEPARATOR + section + _MARKER + metadata
+    return b"".join((tree, _SEPARATOR, section, _MARKER, metadata))
 
 
-def _ways(networks: Sequence[Placed]) -> Iterable[tuple[int, int]]:
+def _ways(networks: Sequence[Placed]) -> Iterator[tuple[int, int]]:
     """For each network how deep the last node of its way lies that is there already, and how many are to be made."""
     before, deepest = 0, 0
     for first, prefix, _ in networks:
@@ -61,32 +58,51 @@ def _ways(networks: Sequence[Placed]) -> Iterable[tuple[int, int]]:
         before, deepest = first, prefix - 1
 
 
-def _tree(networks: Sequence[Placed], places: Sequence[int], empty: int) -> bytes:
-    records = array("I", (empty, empty))
+def _tree(networks: Sequence[Placed], ways: Sequence[tuple[int, int]], places: Sequence[int], empty: int) -> bytearray:
+    """The nodes: two records of four bytes, what lies left and what lies right."""
+    tree = bytearray(_RECORD.pack(empty) * 2)
+    read, write = _RECORD.unpack_from, _RECORD.pack_into
     way = [0] * _BITS
     nodes = 1
-    for (first, prefix, data), (depth, new) in zip(networks, _ways(networks), strict=True):
+    for (first, prefix, data), (depth, new) in zip(networks, ways, strict=True):
         tail = first >> (_BITS - prefix)
-        place = 2 * way[depth] + (tail >> new & 1)
-        inherited = records[place]
-        records[place] = nodes if new else places[data]
-        added: list[int] = []
-        add = added.append
-        for left in range(new - 1, -1, -1):
-            nodes += 1
-            beyond = nodes if left else places[data]
-            if tail >> left & 1:
-                add(inherited)
-                add(beyond)
-            else:
-                add(beyond)
-                add(inherited)
-        if new:
-            records.extend(added)
-            way[depth + 1 : depth + new + 1] = range(nodes - new, nodes)
-    if sys.byteorder == "little":
-        records.byteswap()
-    return records.tobytes()
+        place = 8 * way[depth] + 4 * (tail >> new & 1)
+        if not new:
+            write(tree, place, places[data])
+            continue
+        (inherited,) = read(tree, place)
+        write(tree, place, nodes)
+        way[depth + 1 : depth + new + 1] = range(nodes, nodes + new)
+        left = new
+        while left:
+            levels = min(_LEVELS, left)
+            left -= levels
+            onward, beside, steps = _chain(levels, tail >> left & (1 << levels) - 1)
+            nodes += levels
+            if not left:  # its last record is of the data, where another would be of the next node
+                steps += places[data] - nodes << 32 * (~tail & 1)
+            tree += (onward * (nodes - levels) + beside * inherited + steps).to_bytes(8 * levels, "big")
+    return tree
+
+
+#: So many nodes below each other are written at a time.
+_LEVELS: Final = 12
+
+
+@cache
+def _chain(levels: int, turns: int) -> tuple[int, int, int]:
+    """Nodes below each other as one number, whose first is called n: onward * n + beside * b + steps.
+
+    Each bit of ``turns`` says on which side the next node is; on the other is b.
+    """
+    onward = beside = steps = 0
+    for level in range(levels):
+        lowest = 64 * (levels - 1 - level)
+        right = turns >> (levels - 1 - level) & 1
+        onward |= 1 << lowest + 32 * (1 - right)
+        beside |= 1 << lowest + 32 * right
+        steps |= level + 1 << lowest + 32 * (1 - right)
+    return onward, beside, steps
 
 
 class _Sized(NamedTuple):

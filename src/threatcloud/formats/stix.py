@@ -5,20 +5,21 @@ of a random UUID (version 4), as section 2.9 of the specification asks of indica
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from threatcloud.domain.campaign import Campaign
 from threatcloud.domain.canonical.ids import HASH_NAMES
-from threatcloud.domain.feed import FullEntry
-from threatcloud.domain.indicator import IndicatorType, indicator_key
+from threatcloud.domain.feed import FullEntry, FullFields
+from threatcloud.domain.indicator import IndicatorType, digest
 from threatcloud.domain.state import IndicatorState
 from threatcloud.domain.technique import normalise_technique_id
 from threatcloud.domain.times import iso
 from threatcloud.formats.entries import full_entry
+from threatcloud.formats.templates import MARKS, Templates, around, escaped, template
 from threatcloud.formats.uuids import uuid_of
 
 #: Long before anything that is said.
@@ -133,29 +134,91 @@ def _marking(word: str, id_: str) -> dict[str, Any]:
 
 def indicator_id(kind: IndicatorType, value: str) -> str:
     """The id of the indicator of a canonical value."""
-    return deterministic_id("indicator", indicator_key(kind, value))
+    return f"indicator--{uuid_of(digest(kind, value), 4)}"
 
 
-def indicator_object(kind: IndicatorType, entry: FullEntry) -> IndicatorObject:
+def indicator_object(kind: IndicatorType, entry: FullFields) -> IndicatorObject:
     """The indicator of an entry of a list of addresses, names, URLs or hashes."""
-    value, reputation, category, first_seen, last_seen, confidence, updated_at, expires_at, tlp, techniques = entry
-    expires = expires_at if expires_at and expires_at > first_seen else None
+    _, _, category, _, _, _, _, _, tlp, techniques = entry
+    return _object(kind, (category, tlp, techniques), _Own(*_own(kind, entry)))
+
+
+def indicator_texts(kind: IndicatorType, entries: Iterable[FullFields], words: set[str | None]) -> Iterator[str]:
+    """The same of many entries, each encoded; the words of TLP that they are marked with come into the set."""
+    templates = Templates(partial(_template, kind))
+    for entry in entries:
+        _, _, category, _, _, _, _, _, tlp, techniques = entry
+        own = _own(kind, entry, escaped if kind is IndicatorType.URL else str)
+        words.add(tlp)
+        yield templates[category, tlp, techniques, own[-1] is None] % own
+
+
+#: What many indicators have in common: category, TLP, techniques.
+_Said = tuple[str | None, str | None, tuple[str, ...]]
+
+
+class _Own(NamedTuple):
+    """What is different in every indicator, in the order of its object."""
+
+    id: str
+    created: str
+    modified: str
+    name: str
+    reputation: int
+    last_seen: str
+    pattern: str
+    valid_from: str
+    confidence: int | None
+    valid_until: str | None
+
+
+def _own(
+    kind: IndicatorType, entry: FullFields, shown: Callable[[str], str] = str
+) -> tuple[str, str, str, str, int, str, str, str, int | None, str | None]:
+    value, reputation, _, first_seen, last_seen, confidence, updated_at, expires_at, _, _ = entry
+    return (
+        indicator_id(kind, value),
+        first_seen,
+        max(first_seen, updated_at),
+        shown(value),
+        reputation,
+        last_seen,
+        shown(pattern(kind, value)),
+        first_seen,
+        confidence,
+        expires_at if expires_at and expires_at > first_seen else None,
+    )
+
+
+def _template(kind: IndicatorType, key: tuple[str | None, str | None, tuple[str, ...], bool]) -> str:
+    category, tlp, techniques, is_endless = key
+    marks = MARKS[: len(_Own._fields)]
+    id_, created, modified, name, reputation, last_seen, found, valid_from, confidence, expires = marks
+    texts = str(id_), str(created), str(modified), str(name), reputation, str(last_seen), str(found), str(valid_from)
+    return template(
+        _object(kind, (category, tlp, techniques), _Own(*texts, confidence, None if is_endless else str(expires))),
+        marks,
+    )
+
+
+def _object(kind: IndicatorType, said: _Said, own: _Own) -> IndicatorObject:
+    category, tlp, techniques = said
     return IndicatorObject(
         "indicator",
         "2.1",
-        indicator_id(kind, value),
+        own.id,
         IDENTITY_ID,
-        first_seen,
-        max(first_seen, updated_at),
-        value,
-        f"{_KINDS[kind]} of the reputation {reputation} of 100, last seen {last_seen}",
+        own.created,
+        own.modified,
+        own.name,
+        f"{_KINDS[kind]} of the reputation {own.reputation} of 100, last seen {own.last_seen}",
         ("malicious-activity",),
-        pattern(kind, value),
+        own.pattern,
         "stix",
         "2.1",
-        first_seen,
-        confidence,
-        expires,
+        own.valid_from,
+        own.confidence,
+        own.valid_until,
         (category,) if category else (),
         _PHASES_OF.get(category or "", ()),
         _references(techniques),
@@ -234,8 +297,13 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def bundle(name: Sequence[str], objects: Sequence[IndicatorObject]) -> bytes:
-    """A bundle of indicators with what they refer to; its id follows from the names."""
-    marks = marking_objects(ref for item in objects for ref in item.object_marking_refs)
-    whole = {"type": "bundle", "id": named_id("bundle", *name), "objects": [IDENTITY, *marks, *objects]}
-    return msgspec.json.encode(whole) + b"\n"
+def bundle(name: Sequence[str], words: Iterable[str | None], indicators: bytes) -> bytes:
+    """A bundle of encoded indicators between commas, with what they refer to: they are marked with these words of TLP.
+
+    Its id follows from the names.
+    """
+    marks = marking_objects(ref for word in set(words) for ref in _MARKS.get(word or "", ()))
+    place = MARKS[:1] if indicators else ()
+    whole = {"type": "bundle", "id": named_id("bundle", *name), "objects": [IDENTITY, *marks, *place]}
+    before, after = around(whole)
+    return b"".join((before, indicators, after))

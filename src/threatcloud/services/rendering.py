@@ -7,6 +7,7 @@ seconds: a process of its own renders it.
 import asyncio
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import structlog
@@ -117,8 +118,8 @@ class Renderer:
         if entries <= self._short_entries:
             return await asyncio.to_thread(lambda: _published(carry_out(order, lines), at))
         async with self._apart:
-            answer = await _answer(apart.question(order, lines))
-        return await asyncio.to_thread(lambda: _published(apart.understood(answer), at))
+            head, body = await _answer(apart.question(order, lines))
+        return await asyncio.to_thread(lambda: _published(apart.understood(head, body), at))
 
     async def _widened(self, lines: bytes, min_fill: int) -> tuple[tuple[bytes, int], int]:
         """Lines of a list of addresses with fewer networks, how many, and how many addresses nobody listed."""
@@ -138,11 +139,21 @@ class Renderer:
         return lines, entries
 
 
-async def _answer(question: bytes) -> bytes:
-    """What a process of its own says to a question."""
+async def _answer(question: bytes) -> tuple[bytes, bytes]:
+    """What a process of its own says to a question, which it reads to the end before: a line, and a text.
+
+    They are read apart, since a text may be so long that nobody wants to have it twice.
+    """
     process = await asyncio.create_subprocess_exec(*apart.COMMAND, stdin=PIPE, stdout=PIPE, start_new_session=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        answer, _ = await process.communicate(question)
+        with suppress(BrokenPipeError, ConnectionResetError):  # its code says that it ended early
+            process.stdin.write(question)
+            await process.stdin.drain()
+        process.stdin.close()
+        answer = await process.stdout.readline(), await process.stdout.read()
+        await process.wait()
     finally:
         if process.returncode is None:
             process.kill()

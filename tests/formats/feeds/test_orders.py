@@ -21,7 +21,8 @@ def through_a_process(order: Order, lines: bytes) -> Rendering:
     """What a process answers, here in this one."""
     answers = io.BytesIO()
     apart.answer_to(io.BytesIO(apart.question(order, lines)), answers)
-    return apart.understood(answers.getvalue())
+    answers.seek(0)
+    return apart.understood(answers.readline(), answers.read())
 
 
 @pytest.mark.parametrize(("format_", "kind"), CASES)
@@ -45,6 +46,19 @@ def test_lines_that_are_broken_are_left_out(format_: Format, kind: IndicatorType
     assert sum(mixed.left_out.values()) >= len(unbroken)
 
 
+def test_a_line_with_a_field_too_many_does_not_make_up_for_one_with_too_few() -> None:
+    """Together they have as many fields as two lines should, so only those of each line tell."""
+    ndjson = find_format("ndjson")
+    good = lines_of(ndjson, IndicatorType.IP, ("198.51.100.7",))
+    long, short = b"198.51.100.8\t1\tc2\tx\ty\t198.51.100.9\n", b"1\tc2\tx\ty\n"
+    lines = good + long + short
+
+    found = carry_out(order_of(ndjson, IndicatorType.IP, lines), lines)
+
+    assert found.body == carry_out(order_of(ndjson, IndicatorType.IP, good), good).body
+    assert found.left_out == {"malformed": 2}
+
+
 @pytest.mark.parametrize(("top", "most"), [(None, 6), (1, 1), (6, 6), (99, 6)])
 def test_an_order_may_ask_for_the_worst_only(top: int | None, most: int) -> None:
     values = GOOD[IndicatorType.DOMAIN]
@@ -59,4 +73,4 @@ def test_an_order_may_ask_for_the_worst_only(top: int | None, most: int) -> None
 
 def test_an_answer_that_broke_off_is_none() -> None:
     with pytest.raises(ValueError, match="not whole"):
-        apart.understood(b'{"entries": 1')
+        apart.understood(b'{"entries": 1', b"")

@@ -5,14 +5,15 @@ long, so that what a bouncer blocks outlives a server that is down; whoever tell
 before (``services.bouncing``).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 
 from threatcloud.domain.address import Network, is_network, parse_network
-from threatcloud.domain.indicator import IndicatorType, indicator_key
+from threatcloud.domain.indicator import IndicatorType, digest
 from threatcloud.domain.times import HOUR_MS
+from threatcloud.formats.templates import MARKS, Templates, template
 
 DURATION_MS: Final = 168 * HOUR_MS
 #: As Go writes durations.
@@ -50,11 +51,39 @@ class Message(msgspec.Struct):
 
 def decision(value: str, category: str | None, *, over: bool = False) -> Decision:
     """The decision on a canonical ``ip`` value: the same one has the same number everywhere."""
-    number = int.from_bytes(indicator_key(IndicatorType.IP, value)[:_ID_BYTES], "big")
-    scope = "Range" if is_network(value) else "Ip"
-    shown = value if scope == "Range" else value.removesuffix("/32")
+    scope = _scope(value)
+    return _decision(_number(value), category, scope, _shown(scope, value), over=over)
+
+
+def decision_texts(listed: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    """The same of many values with their categories, each encoded."""
+    templates = Templates(_template)
+    for value, category in listed:
+        scope = _scope(value)
+        yield templates[category, scope] % (_number(value), _shown(scope, value))
+
+
+def _template(said: tuple[str | None, str]) -> str:
+    category, scope = said
+    number, shown, *_ = MARKS
+    return template(_decision(number, category, scope, str(shown)), MARKS[:2])
+
+
+def _decision(number: int, category: str | None, scope: str, shown: str, *, over: bool = False) -> Decision:
     scenario = f"{ORIGIN}/{category or 'uncategorized'}"
     return Decision(_OVER if over else _DURATION, number, ORIGIN, scenario, scope, TYPE, shown)
+
+
+def _number(value: str) -> int:
+    return int.from_bytes(digest(IndicatorType.IP, value)[:_ID_BYTES], "big")
+
+
+def _scope(value: str) -> str:
+    return "Range" if is_network(value) else "Ip"
+
+
+def _shown(scope: str, value: str) -> str:
+    return value.removesuffix("/32") if scope == "Ip" else value
 
 
 class Selection(NamedTuple):

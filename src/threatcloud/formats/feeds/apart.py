@@ -31,10 +31,9 @@ def question(order: Order, lines: bytes) -> bytes:
     return msgspec.json.encode(order) + b"\n" + lines
 
 
-def understood(answer: bytes) -> Rendering:
-    """The rendering that the process has written; ValueError where it broke off."""
-    head, newline, body = answer.partition(b"\n")
-    if not newline:
+def understood(head: bytes, body: bytes) -> Rendering:
+    """The rendering whose line and text the process has written; ValueError where it broke off."""
+    if not head.endswith(b"\n"):
         raise ValueError("the rendering is not whole")
     said = msgspec.json.decode(head, type=_Said)
     return Rendering(body, said.entries, said.truncated, said.left_out)

@@ -4,14 +4,17 @@ from typing import Final
 
 from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.formats.compat.crowdsec import decision, encoded
-from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.compat.crowdsec import decision_texts, encoded
+from threatcloud.formats.feeds.format import Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:
     """The decisions, worst first; ``null`` when there is none."""
-    return encoded(decision(entry.value, entry.category) for entry in snapshot.entries)
+    if not snapshot.entries:
+        return encoded(())
+    texts = decision_texts((value, category) for value, _, category, _, _ in snapshot.entries)
+    return b"[%b]" % joined(texts, ",")
 
 
 FORMAT: Final = Format(

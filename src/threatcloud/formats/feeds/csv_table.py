@@ -4,12 +4,13 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from threatcloud.domain.feed import Detail
 from threatcloud.formats.cells import neutral
 from threatcloud.formats.feeds.changes import Change, Delta, Versions
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 
 #: Of what no table takes for anything else: the characters of addresses, names and hashes.
@@ -24,20 +25,19 @@ def write(snapshot: Snapshot) -> bytes:
 
 def write_all(snapshots: Sequence[Snapshot]) -> bytes:
     """The entries of several lists."""
-    return "".join([",".join(_COLUMNS), "\r\n", *(line for item in snapshots for line in _lines(item))]).encode()
+    return joined(chain((",".join(_COLUMNS), "\r\n"), chain.from_iterable(map(_lines, snapshots))))
 
 
-def _lines(snapshot: Snapshot) -> list[str]:
+def _lines(snapshot: Snapshot) -> Iterator[str]:
     """What a writer of tables would make of the rows, in a third of the time: only a value can need quoting."""
     kind = snapshot.kind.value
-    return [
-        f"{value if is_bare(value) else _quoted(value)},{kind},{reputation},{category or ''},{first},{last}\r\n"
-        for value, reputation, category, first, last in snapshot.entries
-    ]
+    for value, reputation, category, first, last in snapshot.entries:
+        yield f"{cell(value)},{kind},{reputation},{category or ''},{first},{last}\r\n"
 
 
-def _quoted(value: str) -> str:
-    return table((neutral(value),), (), "").decode()
+def cell(value: str) -> str:
+    """A value as a table has it."""
+    return value if is_bare(value) else table((neutral(value),), (), "").decode()
 
 
 def write_delta(changes: Sequence[Change], _versions: Versions) -> bytes:

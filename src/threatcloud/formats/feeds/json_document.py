@@ -1,16 +1,19 @@
 """One JSON object with all entries, in the envelope that every answer in JSON has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import Final
 
 import msgspec
 
-from threatcloud.domain.feed import Detail, FeedEntry
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import iso
 from threatcloud.formats.feeds.changes import Change, Delta, Versions
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
+from threatcloud.formats.templates import MARKS, Templates, around, escaped, template
 
 
 class Item(msgspec.Struct, rename="camel"):
@@ -28,7 +31,7 @@ class _Feed(msgspec.Struct, rename="camel"):
     name: str
     generated_at: str
     total: int
-    entries: list[Item]
+    entries: list[int]
 
 
 class _Document(msgspec.Struct):
@@ -38,28 +41,41 @@ class _Document(msgspec.Struct):
 
 def items(snapshot: Snapshot) -> list[Item]:
     """The entries, worst first."""
-    return [_item(snapshot.kind, entry) for entry in snapshot.entries]
+    kind = snapshot.kind.value
+    return [
+        Item(value, kind, reputation, category, first_seen, last_seen)
+        for value, reputation, category, first_seen, last_seen in snapshot.entries
+    ]
 
 
-def _item(kind: IndicatorType, entry: FeedEntry) -> Item:
-    value, reputation, category, first_seen, last_seen = entry
-    return Item(value, kind.value, reputation, category, first_seen, last_seen)
+def texts(snapshot: Snapshot) -> Iterator[str]:
+    """The same, each encoded."""
+    shown = escaped if snapshot.kind is IndicatorType.URL else str
+    templates = Templates(partial(_template, snapshot.kind))
+    for value, reputation, category, first_seen, last_seen in snapshot.entries:
+        yield templates[category] % (shown(value), reputation, first_seen, last_seen)
+
+
+def _template(kind: IndicatorType, category: str | None) -> str:
+    value, reputation, first_seen, last_seen, *_ = MARKS
+    example = Item(str(value), kind.value, reputation, category, str(first_seen), str(last_seen))
+    return template(example, MARKS[:4])
 
 
 def write(snapshot: Snapshot) -> bytes:
     """The name of the list, its time, and its entries."""
-    return _document(snapshot.name, snapshot.generated_at, items(snapshot))
+    return _document(snapshot.name, (snapshot,))
 
 
 def write_all(snapshots: Sequence[Snapshot]) -> bytes:
     """The same of several lists."""
-    found = [item for snapshot in snapshots for item in items(snapshot)]
-    return _document("all", max(snapshot.generated_at for snapshot in snapshots), found)
+    return _document("all", snapshots)
 
 
-def _document(name: str, generated_at: int, found: list[Item]) -> bytes:
-    feed = _Feed(name, iso(generated_at), len(found), found)
-    return msgspec.json.encode(_Document(ok=True, data=feed)) + b"\n"
+def _document(name: str, snapshots: Sequence[Snapshot]) -> bytes:
+    at, total = max(one.generated_at for one in snapshots), sum(len(one.entries) for one in snapshots)
+    document = _Document(ok=True, data=_Feed(name, iso(at), total, [MARKS[0]]))
+    return joined(chain.from_iterable(map(texts, snapshots)), ",", around(document))
 
 
 class Deleted(msgspec.Struct):

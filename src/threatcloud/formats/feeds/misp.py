@@ -1,38 +1,46 @@
 """An event of MISP with an attribute for each entry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
+
+import msgspec
 
 from threatcloud.domain.feed import Detail
 from threatcloud.formats.feeds.changes import Change, Delta, Versions
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
-from threatcloud.formats.misp import Attribute, attribute, event
+from threatcloud.formats.misp import around_attributes, attribute, attribute_texts
 
 
 def write(snapshot: Snapshot) -> bytes:
     """The event of a list."""
-    return event(snapshot.name, (snapshot.kind,), snapshot.generated_at, _attributes(snapshot))
+    event = around_attributes(snapshot.name, (snapshot.kind,), snapshot.generated_at)
+    return joined(_attributes(snapshot), ",", event)
 
 
 def write_all(snapshots: Sequence[Snapshot]) -> bytes:
     """One event of several lists."""
     at = max(snapshot.generated_at for snapshot in snapshots)
-    attributes = [item for snapshot in snapshots for item in _attributes(snapshot)]
-    return event("all", [snapshot.kind for snapshot in snapshots], at, attributes)
+    event = around_attributes("all", [snapshot.kind for snapshot in snapshots], at)
+    return joined(chain.from_iterable(map(_attributes, snapshots)), ",", event)
 
 
 def write_delta(changes: Sequence[Change], _versions: Versions) -> bytes:
     """The event with what is new, and what left, as deleted attributes."""
-    found = []
-    for change in changes:
-        found += _attributes(change.added) + _attributes(change.removed, deleted=True)
+    found = [text for change in changes for text in (*_attributes(change.added), *_deleted(change.removed))]
     kinds = [change.added.kind for change in changes]
-    return event(changes[0].added.name if len(changes) == 1 else "all", kinds, changes[0].added.generated_at, found)
+    name = changes[0].added.name if len(changes) == 1 else "all"
+    return joined(found, ",", around_attributes(name, kinds, changes[0].added.generated_at))
 
 
-def _attributes(snapshot: Snapshot, *, deleted: bool = False) -> list[Attribute]:
-    return [attribute(snapshot.kind, entry, deleted=deleted) for entry in snapshot.full]
+def _attributes(snapshot: Snapshot) -> Iterator[str]:
+    return attribute_texts(snapshot.kind, snapshot.full)
+
+
+def _deleted(snapshot: Snapshot) -> Iterator[str]:
+    for entry in snapshot.full:
+        yield msgspec.json.encode(attribute(snapshot.kind, entry, deleted=True)).decode()
 
 
 FORMAT: Final = Format(

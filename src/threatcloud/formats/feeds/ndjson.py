@@ -8,13 +8,13 @@ import msgspec
 from threatcloud.domain.feed import Detail
 from threatcloud.formats.feeds import json_document
 from threatcloud.formats.feeds.changes import Change, Delta, Versions
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:
     """A line for each entry."""
-    return msgspec.json.Encoder().encode_lines(json_document.items(snapshot))
+    return joined(f"{text}\n" for text in json_document.texts(snapshot))
 
 
 def write_all(snapshots: Sequence[Snapshot]) -> bytes:

@@ -7,19 +7,22 @@ from typing import Final
 
 import msgspec
 
-from threatcloud.domain.feed import Detail, FeedEntry, FullEntry
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds import find_format
 from threatcloud.formats.feeds.changes import Change, Versions
 from threatcloud.formats.feeds.format import Format, Rendering, render, render_all, render_delta
-from threatcloud.formats.feeds.snapshot import Snapshot
+from threatcloud.formats.feeds.snapshot import Columns, Snapshot
 
-_FIELDS: Final = {Detail.ENTRY: len(FeedEntry._fields), Detail.FULL: len(FullEntry._fields)}
 #: What a line without the fields of an entry is: no value of any type.
 _BROKEN: Final = {
     Detail.ENTRY: ["", "100", "", "", ""],
     Detail.FULL: ["", "100", "", "", "", "0", "", "", "", ""],
 }
+#: All bytes but those that fields and lines end with.
+_OF_FIELDS: Final = bytes(set(range(256)) - set(b"\t\n"))
+#: Reputations and percentages, quicker than to read each.
+_NUMBERS: Final = {str(number): number for number in range(101)}
 _techniques: Final = msgspec.json.Decoder(list[object]).decode
 
 
@@ -67,22 +70,39 @@ def carry_out(order: Order, lines: bytes) -> Rendering:
 
 def snapshot_of(format_: Format, part: Part, lines: bytes, top: int | None = None) -> Snapshot:
     """The list that lines are of, only its ``top`` worst entries, with the detail that a format asks for."""
-    whole = lines.removesuffix(b"\n").decode()
-    texts = whole.split("\n", -1 if top is None else top)[:top] if whole else []
+    if top is not None:
+        lines = b"".join(line + b"\n" for line in lines.split(b"\n", top)[:top] if line)
     if format_.detail is Detail.VALUE:
-        return Snapshot(part.kind, part.generated_at, texts)
-    count = _FIELDS[format_.detail]
-    rows = [text.split("\t") for text in texts]
-    if any(len(fields) != count for fields in rows):
-        rows = [fields if len(fields) == count else _BROKEN[format_.detail] for fields in rows]
-    values = [fields[0] for fields in rows]
+        return Snapshot(part.kind, part.generated_at, lines.decode().split("\n")[:-1])
+    columns = _columns(lines, _BROKEN[format_.detail])
+    values, reputations, categories, *times = columns[:5]
+    shown: list[Sequence[object]] = [values, _numbers(reputations), _words(categories), *times]
     if format_.detail is Detail.ENTRY:
-        entries = [
-            FeedEntry(value, int(reputation), category or None, first_seen, last_seen)
-            for value, reputation, category, first_seen, last_seen in rows
-        ]
-        return Snapshot(part.kind, part.generated_at, values, entries)
-    return Snapshot(part.kind, part.generated_at, values, full=[_full(fields) for fields in rows])
+        return Snapshot(part.kind, part.generated_at, values, Columns(shown))
+    confidence, updated_at, expires_at, tlp, techniques = columns[5:]
+    shown += _numbers(confidence), updated_at, _words(expires_at), _words(tlp), list(map(_strings, techniques))
+    return Snapshot(part.kind, part.generated_at, values, full=Columns(shown))
+
+
+def _columns(lines: bytes, broken: Sequence[str]) -> list[list[str]]:
+    """The fields of lines by column; those of ``broken`` where a line has more of them, or less."""
+    count, tabs = lines.count(b"\n"), b"\t" * (len(broken) - 1)
+    text = lines.decode()
+    if lines.translate(None, _OF_FIELDS) != (tabs + b"\n") * count:
+        rows = [line.split("\t") for line in text.split("\n")[:-1]]
+        text = "".join("\t".join(row if len(row) == len(broken) else broken) + "\n" for row in rows)
+    fields = text.replace("\n", "\t").split("\t")
+    return [fields[column : count * len(broken) : len(broken)] for column in range(len(broken))]
+
+
+def _numbers(texts: Sequence[str]) -> list[int]:
+    return list(map(_NUMBERS.__getitem__, texts))
+
+
+def _words(texts: Sequence[str]) -> list[str | None]:
+    """Words, of which a million are the same few; None for an empty one."""
+    known: dict[str, str] = {}
+    return [known.setdefault(text, text) or None for text in texts]
 
 
 def bare_lines(detail: Detail, values: Sequence[str], at: str) -> bytes:
@@ -91,25 +111,11 @@ def bare_lines(detail: Detail, values: Sequence[str], at: str) -> bytes:
     return "".join(f"{value}{rests[detail]}\n" for value in values).encode()
 
 
-def _full(fields: list[str]) -> FullEntry:
-    value, reputation, category, first_seen, last_seen, confidence, updated_at, expires_at, tlp, techniques = fields
-    return FullEntry(
-        value,
-        int(reputation),
-        category or None,
-        first_seen,
-        last_seen,
-        int(confidence),
-        updated_at,
-        expires_at or None,
-        tlp or None,
-        _strings(techniques) if techniques else (),
-    )
-
-
 @lru_cache(maxsize=1_000)  # most have the same few
 def _strings(array: str) -> tuple[str, ...]:
     """The texts of an array in JSON; none where it is no array."""
+    if not array:
+        return ()
     try:
         return tuple(item for item in _techniques(array) if isinstance(item, str))
     except msgspec.DecodeError:

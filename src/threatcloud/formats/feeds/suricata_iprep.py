@@ -6,24 +6,23 @@ from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.report import CATEGORIES
 from threatcloud.formats.feeds.changes import by_line
-from threatcloud.formats.feeds.format import Format
+from threatcloud.formats.feeds.format import Format, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 
 #: The numbers of the categories file: 1 is what has none. A number never goes to another category.
 NUMBERS: Final[dict[str | None, int]] = {None: 1, **{category: number for number, category in enumerate(CATEGORIES, 2)}}
 _WORST: Final = 127
+#: By reputation: 127 for the worst, 1 for the best, since 0 would be no data.
+_SCORES: Final = [_WORST - reputation * (_WORST - 1) // 100 for reputation in range(101)]
 
 
 def write(snapshot: Snapshot) -> bytes:
     """``address,category,score`` for each; no comment, since not every version skips one."""
-    return "".join(
-        f"{entry.value},{NUMBERS.get(entry.category, 1)},{_score(entry.reputation)}\n" for entry in snapshot.entries
-    ).encode()
-
-
-def _score(reputation: int) -> int:
-    """127 for the worst reputation, 1 for the best: 0 would be no data."""
-    return _WORST - reputation * (_WORST - 1) // 100
+    number = NUMBERS.get
+    return joined(
+        f"{value},{number(category, 1)},{_SCORES[reputation]}\n"
+        for value, reputation, category, _, _ in snapshot.entries
+    )
 
 
 FORMAT: Final = Format(

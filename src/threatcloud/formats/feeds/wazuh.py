@@ -4,33 +4,30 @@ A network between two octets is written as those of the next octet, at most 128 
 between quotation marks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from threatcloud.domain.address import is_network, parse_network
 from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.state import UNCATEGORIZED
-from threatcloud.formats.feeds.format import Format, Refusal
+from threatcloud.formats.feeds.format import Format, Refusal, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 
 
 def write(snapshot: Snapshot) -> bytes:
     """``key:category`` for each; a key is in the list once, as the worst it was."""
     found: dict[str, str] = {}
-    for entry in snapshot.entries:
-        for key in _keys(snapshot.kind, entry.value):
-            found.setdefault(key, entry.category or UNCATEGORIZED)
-    return "".join(f"{key}:{category}\n" for key, category in found.items()).encode()
+    for value, _, category, _, _ in snapshot.entries:
+        for key in _keys(snapshot.kind, value):
+            found.setdefault(key, category or UNCATEGORIZED)
+    return joined(f"{key}:{category}\n" for key, category in found.items())
 
 
-def _keys(kind: IndicatorType, value: str) -> Iterator[str]:
+def _keys(kind: IndicatorType, value: str) -> Iterable[str]:
     if ":" in value:
-        yield f'"{value}"'
-    elif kind is IndicatorType.IP and "/" in value:
-        yield from _octets(value)
-    else:
-        yield value
+        return (f'"{value}"',)
+    return _octets(value) if kind is IndicatorType.IP and "/" in value else (value,)
 
 
 def _octets(value: str) -> Iterator[str]:

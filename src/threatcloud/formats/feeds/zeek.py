@@ -1,22 +1,18 @@
 """A file for the Intelligence Framework of Zeek: columns between tabs, with what is known of an entry in words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from threatcloud.domain.address import is_network
-from threatcloud.domain.feed import Detail, FeedEntry
+from threatcloud.domain.feed import Detail
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.formats.feeds.changes import by_line
-from threatcloud.formats.feeds.format import Format, Refusal
+from threatcloud.formats.feeds.format import Format, Refusal, joined
 from threatcloud.formats.feeds.snapshot import Snapshot
 from threatcloud.formats.feeds.web_urls import NOT_OF_THE_WEB, without_scheme
 
 _HEAD: Final = "#fields\tindicator\tindicator_type\tmeta.source\tmeta.desc\n"
-_TYPES: Final = {
-    IndicatorType.DOMAIN: "Intel::DOMAIN",
-    IndicatorType.HASH: "Intel::FILE_HASH",
-    IndicatorType.URL: "Intel::URL",
-}
 
 
 def write(snapshot: Snapshot) -> bytes:
@@ -26,16 +22,27 @@ def write(snapshot: Snapshot) -> bytes:
 
 def write_all(snapshots: Sequence[Snapshot]) -> bytes:
     """The entries of several lists."""
-    return "".join([_HEAD, *(_line(item.kind, entry) for item in snapshots for entry in item.entries)]).encode()
+    return joined(chain((_HEAD,), chain.from_iterable(map(_lines, snapshots))))
 
 
-def _line(kind: IndicatorType, entry: FeedEntry) -> str:
-    value = without_scheme(entry.value) if kind is IndicatorType.URL else entry.value
-    said = _TYPES.get(kind) or ("Intel::SUBNET" if is_network(value) else "Intel::ADDR")
-    address = value.removesuffix("/32") if said == "Intel::ADDR" else value
-    words = f"{entry.category}, reputation {entry.reputation}" if entry.category else f"reputation {entry.reputation}"
-    return f"{address}\t{said}\tThreat Cloud\t{words}\n"
+def _lines(snapshot: Snapshot) -> Iterator[str]:
+    shown = _SHOWN[snapshot.kind]
+    for value, reputation, category, _, _ in snapshot.entries:
+        before = f"{category}, " if category else ""
+        yield f"{shown(value)}\tThreat Cloud\t{before}reputation {reputation}\n"
 
+
+def _address(value: str) -> str:
+    return f"{value}\tIntel::SUBNET" if is_network(value) else f"{value.removesuffix('/32')}\tIntel::ADDR"
+
+
+#: A value with its type, as Zeek has them.
+_SHOWN: Final[dict[IndicatorType, Callable[[str], str]]] = {
+    IndicatorType.IP: _address,
+    IndicatorType.DOMAIN: "{}\tIntel::DOMAIN".format,
+    IndicatorType.HASH: "{}\tIntel::FILE_HASH".format,
+    IndicatorType.URL: lambda url: f"{without_scheme(url)}\tIntel::URL",
+}
 
 FORMAT: Final = Format(
     name="zeek",
