@@ -222,7 +222,7 @@ def test_what_left_since_is_named(api: Api, departed: tuple[str, str]) -> None:
 def test_what_left_is_on_no_blocklist(api: Api, departed: tuple[str, str]) -> None:
     value, _ = departed
 
-    assert value not in api.blocked(minReputation=100)
+    assert within(10, lambda: value not in api.blocked(minReputation=100))  # lists follow within two seconds
     assert value not in {ioc["value"] for ioc in ok(api.get(PATH, params={"limit": 5000}))["iocs"]}
 
 
