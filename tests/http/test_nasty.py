@@ -82,6 +82,10 @@ def check(answer: httpx.Response) -> None:
             assert body.keys() == {"message"}
             assert body["message"]
             return
+        if "http_status" in body:  # those of TAXII
+            assert body["http_status"] == str(answer.status_code)
+            assert body["description"]
+            return
         assert body["ok"] is (answer.status_code == 404 and "data" in body)
         assert body.get("error") or body["data"]["status"] == "unknown"
 

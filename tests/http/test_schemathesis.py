@@ -274,6 +274,8 @@ def takes_what_its_schema_allows(
         refusal = response.json()
         if "errors" in refusal:
             words = {error.get("source", {}).get("parameter") for error in refusal["errors"]}
+        elif "http_status" in refusal:
+            words = {field.partition("[")[0] for field in refusal.get("details", {})}
         else:
             words = {detail["field"].partition("[")[0] for detail in refusal.get("details", ())}
             words = words or {refusal.get("code")}
