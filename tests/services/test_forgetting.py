@@ -116,7 +116,7 @@ def _cells(row: Row) -> list[Seen]:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(_stories())
 def test_what_is_concluded_is_what_was_ever_said(module_engine: Engine, story: list[Any]) -> None:
     with module_engine.fresh() as place, System(place) as system:

@@ -243,7 +243,7 @@ def traits(category: str | None, country: str | None, context: str | None) -> li
     return [(category or "uncategorized", *trait) for trait in found]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)  # each has a database of its own: half a second on PostgreSQL
 @given(_stories())
 def test_what_stays_is_what_the_remaining_facts_say(module_engine: Engine, story: list[Any]) -> None:
     with module_engine.fresh() as place, System(place) as system:

@@ -144,9 +144,10 @@ class PostgresConnection:
         return f"convert_to(string_agg({text}, chr(10) ORDER BY reputation, pk), 'UTF8')"
 
     def iso_time(self, column: str) -> str:
-        """See ``driver.Connection.iso_time``."""
-        at = f"to_timestamp({column} / 1000.0) AT TIME ZONE 'UTC'"
-        return f"""to_char({at}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+        """See ``driver.Connection.iso_time``. ``to_timestamp`` takes a double: of a late year it has no room for both
+        seconds and their thousandths."""
+        at = f"to_timestamp({column} / 1000) AT TIME ZONE 'UTC'"
+        return f"""to_char({at}, 'YYYY-MM-DD"T"HH24:MI:SS.') || lpad(({column} % 1000)::text, 3, '0') || 'Z'"""
 
     def json_member(self, column: str, name: str) -> str:
         """See ``driver.Connection.json_member``."""
