@@ -34,6 +34,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
+def url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of a PostgreSQL database without any table."""
+    name = postgres_server.create()
+    yield postgres_server.address(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """Where the databases of this test are."""
     yield from _engine(request, tmp_path)

@@ -268,8 +268,9 @@ def _assemble(settings: Settings, base: _Base) -> Node:
     }  # with what is kept beside it
     sources = Sources(store, names, importing, holding, outbound, audit, screening, folder, clock)
     forgetting = Forgetting(store, settings.sightings_kept_months, clock)
-    desks = (publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering, sources)
-    table = _jobs(*desks, forgetting)
+    table = _jobs(
+        publisher, auditing, maintenance, correlator, allowlist, retention, withdrawing, delivering, sources, forgetting
+    )
     runner = JobRunner(table, store, clock)
     services = Services(
         settings=settings,

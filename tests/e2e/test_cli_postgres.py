@@ -1,27 +1,19 @@
 """The command line with ``TC_DATABASE_URL``: the same commands, over a database that a server may have open or not."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import NOTHING, Place
-from tests.engines import PostgresServer
 
 
 @pytest.fixture
-def database_url(postgres_server: PostgresServer) -> Iterator[str]:
-    database = postgres_server.create()
-    yield postgres_server.address(database)
-    postgres_server.drop(database)
-
-
-@pytest.fixture
-def over(place: Place, database_url: str) -> Place:
+def over(place: Place, url: str) -> Place:
     """A place whose commands are over a PostgreSQL database without tables."""
-    place.environ["TC_DATABASE_URL"] = database_url
+    place.environ["TC_DATABASE_URL"] = url
     return place
 
 

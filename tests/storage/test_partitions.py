@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.clock import NOW, Clock
-from tests.engines import PostgresServer, outside
+from tests.engines import outside
 from tests.storage.conftest import Database
 from threatcloud.domain.errors import Busy
 from threatcloud.domain.times import MAX_FUTURE_MS, month_start
@@ -40,14 +40,6 @@ def work(tx):
     os.kill(os.getpid(), signal.SIGKILL)
 database.write(work)
 """
-
-
-@pytest.fixture
-def url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The address of a database without any table."""
-    name = postgres_server.create()
-    yield postgres_server.address(name)
-    postgres_server.drop(name)
 
 
 @pytest.fixture

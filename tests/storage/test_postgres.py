@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.clock import NOW, Clock
-from tests.engines import PostgresServer, outside
+from tests.engines import outside
 from tests.ways import LossyWay
 from threatcloud.domain.address import packed, parse_network
 from threatcloud.domain.audit import verify_chain
@@ -49,14 +49,6 @@ class Node:
     def close(self) -> None:
         self.store.close()
         self._runner.close()
-
-
-@pytest.fixture
-def url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The address of a database without tables."""
-    database = postgres_server.create()
-    yield postgres_server.address(database)
-    postgres_server.drop(database)
 
 
 @pytest.fixture

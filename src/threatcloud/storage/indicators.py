@@ -10,6 +10,7 @@ from threatcloud.domain.report import Severity
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage.driver import Connection, Params, Row, Transaction
 from threatcloud.storage.names import Names
+from threatcloud.storage.walking import slice_end
 
 COLUMNS: Final = (
     "pk, id, type, value, status, reputation, category, severity, confidence, source, sources, sightings, first_seen, "
@@ -145,15 +146,11 @@ def update(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> N
 def due_for_decay(db: Connection, after_pk: int, rows: int, now: int) -> tuple[int | None, list[bytes]]:
     """One slice of the table after a row number: where the next slice begins (None at the end), and the ids in this one
     whose reputation age can have moved."""
-    last = db.row(
-        "SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?) AS slice", (after_pk, rows)
-    )
-    if last is None or last[0] is None:
+    last = slice_end(db, "indicator", after_pk, rows)
+    if last is None:
         return None, []
-    found = db.rows(
-        "SELECT id FROM indicator WHERE pk > ? AND pk <= ? AND next_change_at <= ?", (after_pk, last[0], now)
-    )
-    return last[0], [row[0] for row in found]
+    found = db.rows("SELECT id FROM indicator WHERE pk > ? AND pk <= ? AND next_change_at <= ?", (after_pk, last, now))
+    return last, [row[0] for row in found]
 
 
 def expired(db: Connection, now: int, most: int) -> list[bytes]:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from threatcloud.storage import meta, partitions
 from threatcloud.storage.driver import Connection, Row, Transaction
+from threatcloud.storage.walking import slice_end
 
 _CLOSED: Final = "sightings_closed_before"
 _FORGOTTEN: Final = "sightings_forgotten_before"
@@ -55,13 +56,11 @@ def left_before(db: Connection, time: int, after_pk: int, rows: int) -> Slice:
     """One slice, after a row number, of the table that has what is left from before a time: the row numbers of
     that."""
     table = partitions.holding(db, time) if db.has_partitions else "sighting"
-    last = db.row(
-        f"SELECT max(pk) FROM (SELECT pk FROM {table} WHERE pk > ? ORDER BY pk LIMIT ?) AS slice", (after_pk, rows)
-    )
-    if last is None or last[0] is None:
+    last = slice_end(db, table, after_pk, rows)
+    if last is None:
         return Slice(None, [])
-    found = db.rows(f"SELECT pk FROM {table} WHERE pk > ? AND pk <= ? AND observed_at < ?", (after_pk, last[0], time))
-    return Slice(last[0], [row[0] for row in found])
+    found = db.rows(f"SELECT pk FROM {table} WHERE pk > ? AND pk <= ? AND observed_at < ?", (after_pk, last, time))
+    return Slice(last, [row[0] for row in found])
 
 
 class OrphanLabels(NamedTuple):

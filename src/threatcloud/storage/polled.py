@@ -8,6 +8,7 @@ import msgspec
 from threatcloud.domain.polled import Figures, Known, Terms
 from threatcloud.storage.driver import Connection, Row, Transaction
 from threatcloud.storage.removal import Due
+from threatcloud.storage.walking import slice_end
 
 _COLUMNS: Final = "pk, name, url, terms, known, figures, due_at, created_at, created_by, removed_at"
 
@@ -94,7 +95,7 @@ def remove(tx: Transaction, pk: int) -> None:
 def dropped(db: Connection, source: int, before: int, after_pk: int, rows: int) -> Due:
     """One slice of the listings after a row number of an indicator: what a source (row number) lists and has not
     confirmed since a time."""
-    last = _slice_end(db, after_pk, rows)
+    last = slice_end(db, "listing", after_pk, rows, "indicator")
     if last is None:
         return Due(None, [])
     found = db.rows(
@@ -103,15 +104,6 @@ def dropped(db: Connection, source: int, before: int, after_pk: int, rows: int) 
         (after_pk, last, source, before),
     )
     return Due(last, [row[0] for row in found])
-
-
-def _slice_end(db: Connection, after_pk: int, rows: int) -> int | None:
-    last = db.row(
-        "SELECT max(indicator) FROM (SELECT indicator FROM listing WHERE indicator > ? ORDER BY indicator LIMIT ?) "
-        "AS slice",
-        (after_pk, rows),
-    )
-    return last[0] if last else None
 
 
 def end_listings(tx: Transaction, source: int, before: int, keys: Sequence[bytes]) -> None:
@@ -139,7 +131,7 @@ class Measured(NamedTuple):
 
 def measure(db: Connection, after_pk: int, rows: int) -> Measured:
     """One slice of the listings after a row number of an indicator: what each source lists now, beside the others."""
-    last = _slice_end(db, after_pk, rows)
+    last = slice_end(db, "listing", after_pk, rows, "indicator")
     if last is None:
         return Measured(None, {})
     found = db.rows(

@@ -108,7 +108,7 @@ class Reading:
         except UnknownName:
             if self._names is None:
                 raise
-            return connection.within(partial(after_following, self._names, fn))
+            return connection.within(partial(_after_following, self._names, fn))
 
     def _point(self, connection: ReadingConnection, fn: Read[T]) -> T:
         code = _code_of(fn)
@@ -122,7 +122,7 @@ class Reading:
         return answer
 
 
-def after_following(names: Names, fn: Read[T], db: Connection) -> T:
+def _after_following(names: Names, fn: Read[T], db: Connection) -> T:
     """The answer of a read, once the names are known that its snapshot holds."""
     names.follow_all(db)
     return fn(db)

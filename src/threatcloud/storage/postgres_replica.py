@@ -16,10 +16,10 @@ import structlog
 
 from threatcloud.domain.errors import Busy
 from threatcloud.storage.driver import Connection, Read, StorageUnavailable, T
-from threatcloud.storage.names import Names, UnknownName
+from threatcloud.storage.names import Names
 from threatcloud.storage.pool import PoolFigures
 from threatcloud.storage.postgres import PostgresConnection
-from threatcloud.storage.postgres_pool import LoopReaders, Reading, ReadingConnection, ThreadReaders, after_following
+from threatcloud.storage.postgres_pool import LoopReaders, Reading, ReadingConnection, ThreadReaders
 from threatcloud.storage.postgres_reach import Reach
 from threatcloud.storage.store import Queries, ReplicaFigures, WriterFigures
 
@@ -87,8 +87,7 @@ class _FreshReading(Reading):
             raise _Behind
         if connection.seen >= wanted:
             return super()._known(connection, fn, way)
-        connection.wire.forget()
-        return connection.within(partial(self._checked, connection, wanted, fn))
+        return super()._known(connection, partial(self._checked, connection, wanted, fn), ReadingConnection.within)
 
     def _checked(self, connection: ReadingConnection, wanted: int, fn: Read[T], db: Connection) -> T:
         """The answer within a snapshot that is new enough."""
@@ -100,12 +99,7 @@ class _FreshReading(Reading):
             connection.seen = _clock_of(db.row(_STANDING), self._origin)
         if connection.seen < wanted:
             raise _Behind
-        try:
-            return fn(db)
-        except UnknownName:
-            if self._names is None:
-                raise
-            return after_following(self._names, fn, db)
+        return fn(db)
 
 
 class _Watch:

@@ -13,6 +13,7 @@ from threatcloud.domain.times import HOUR_MS
 from threatcloud.storage import correlation
 from threatcloud.storage.driver import Connection, Transaction
 from threatcloud.storage.indicators import LAST_PK
+from threatcloud.storage.walking import slice_end
 
 Label = tuple[str, str, int]
 _BY_NUMBER: Final = ("indicator WHERE pk", "listing WHERE indicator", "evidence WHERE indicator")
@@ -103,16 +104,14 @@ def any_unseen(db: Connection, before: int) -> bool:
 
 def unseen(db: Connection, after_pk: int, rows: int, before: int, now: int) -> Due:
     """One slice of the table after a row number: the indicators last seen before a time that have no end yet."""
-    last = db.row(
-        "SELECT max(pk) FROM (SELECT pk FROM indicator WHERE pk > ? ORDER BY pk LIMIT ?) AS slice", (after_pk, rows)
-    )
-    if last is None or last[0] is None:
+    last = slice_end(db, "indicator", after_pk, rows)
+    if last is None:
         return Due(None, [])
     found = db.rows(
         f"SELECT id FROM indicator WHERE pk > ? AND pk <= ? AND {_UNSEEN}",
-        (after_pk, last[0], before, now),
+        (after_pk, last, before, now),
     )
-    return Due(last[0], [row[0] for row in found])
+    return Due(last, [row[0] for row in found])
 
 
 def end_unseen(tx: Transaction, keys: Sequence[bytes], before: int) -> None:
@@ -175,19 +174,15 @@ def find_reporter(db: Connection, name: str) -> int | None:
 
 def reported_by(db: Connection, reporter: int, after_pk: int, rows: int) -> Due:
     """One slice of the evidence after a row number of an indicator: what a reporter spoke of."""
-    last = db.row(
-        "SELECT max(indicator) FROM (SELECT indicator FROM evidence WHERE indicator > ? ORDER BY indicator LIMIT ?) "
-        "AS slice",
-        (after_pk, rows),
-    )
-    if last is None or last[0] is None:
+    last = slice_end(db, "evidence", after_pk, rows, "indicator")
+    if last is None:
         return Due(None, [])
     found = db.rows(
         "SELECT DISTINCT i.id FROM evidence e JOIN indicator i ON i.pk = e.indicator "
         "WHERE e.indicator > ? AND e.indicator <= ? AND e.reporter = ?",
-        (after_pk, last[0], reporter),
+        (after_pk, last, reporter),
     )
-    return Due(last[0], [row[0] for row in found])
+    return Due(last, [row[0] for row in found])
 
 
 def delete_sightings(tx: Transaction, numbers: Iterable[int]) -> None:
