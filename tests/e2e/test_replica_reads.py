@@ -121,12 +121,15 @@ def test_writes_keys_and_repeated_requests_are_right_while_the_replica_is_paused
 
 
 def test_a_replica_that_stops_and_comes_back_costs_no_client_an_error(site: Site) -> None:
+    assert site.line(0).ask("POST", "/api/threats", report("91.233.1.1")).status == 201
+    lines = [site.line(number) for number in range(2)]
+    wait_until(lambda: all(line.ask("GET", "/api/iocs/91.233.1.1").status == 200 for line in lines), "both know of it")
     statuses: set[int] = set()
     ending = threading.Event()
 
     def ask(line: Line) -> None:
         while not ending.is_set():
-            statuses.add(line.ask("GET", "/api/iocs/91.230.1.1").status)
+            statuses.add(line.ask("GET", "/api/iocs/91.233.1.1").status)
             statuses.add(line.ask("GET", "/api/iocs?type=ip&limit=5").status)
 
     threads = [threading.Thread(target=ask, args=[site.line(number % 2)]) for number in range(4)]
