@@ -53,8 +53,9 @@ from threatcloud.services.lookup import Lookup
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.misp_search import MispSearch
 from threatcloud.services.pacing import Pace
-from threatcloud.services.publishing import SAVE_EVERY_S, Publisher, RefreshLoop
+from threatcloud.services.publishing import SAVE_EVERY_S, Publisher
 from threatcloud.services.readiness import Readiness
+from threatcloud.services.refreshing import RefreshLoop
 from threatcloud.services.rendering import Renderer
 from threatcloud.services.replaying import Replaying
 from threatcloud.services.reporting import Reporting

@@ -11,11 +11,14 @@ from tests.clock import Clock
 from tests.engines import Engine, Place
 from threatcloud.config import load_settings
 from threatcloud.domain.access import KeyEntry
+from threatcloud.domain.holding import HELD_TYPES
 from threatcloud.domain.indicator import detect, indicator_key
 from threatcloud.domain.state import IndicatorState
+from threatcloud.domain.times import iso
 from threatcloud.services.access import LOCAL_OPERATOR, KeyDesk, KeyRing
 from threatcloud.services.holding import Holding
 from threatcloud.services.intake import Claim
+from threatcloud.services.kept_list import KeptList
 from threatcloud.services.loading import make_screener
 from threatcloud.services.maintenance import Maintenance
 from threatcloud.services.pacing import Pace
@@ -49,6 +52,7 @@ class System:
         self.holding = Holding(self.store, self.secret.audit)
         self.maintenance = Maintenance(self.store, self.names, self.holding, self.clock)
         self.publisher = Publisher(self.store, self.clock)
+        self.kept = {kind: KeptList(self.store, kind) for kind in HELD_TYPES}
         self.run(self.store.read(self.names.load))
         self.run(self.store.read(self.ring.load))
 
@@ -68,6 +72,12 @@ class System:
     def report(self, *values: str, **said: Any) -> None:
         """Has an operator report values, badly enough for a blocklist."""
         self.run(self.reporting.submit([claim(value, **said) for value in values], LOCAL_OPERATOR))
+
+    def leave(self, *values: str) -> None:
+        """Takes values off the list, until they are reported again."""
+        self.report(*values, expires_at=iso(self.clock.now + 1))
+        self.clock.now += 1
+        self.run(self.maintenance.expire())
 
     @property
     def end_writing(self) -> str:

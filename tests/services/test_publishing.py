@@ -21,10 +21,9 @@ from threatcloud.services.publishing import (
     CODINGS,
     IDENTITY,
     MAX_OTHER_LISTS,
-    REFRESH_S,
     Published,
-    RefreshLoop,
 )
+from threatcloud.services.refreshing import REFRESH_S, RefreshLoop
 from threatcloud.services.rendering import Renderer
 
 IPS = FeedList(IndicatorType.IP)
@@ -51,13 +50,6 @@ def values(published: Published) -> list[str]:
 def refresh(system: System, *kinds: IndicatorType) -> int:
     changed: int = system.run(system.publisher.refresh(set(kinds or (IndicatorType.IP, IndicatorType.DOMAIN))))
     return changed
-
-
-def leave(system: System, *values: str) -> None:
-    """Takes values off the list, until they are reported again."""
-    system.report(*values, expires_at=iso(system.clock.now + 1))
-    system.clock.now += 1
-    system.run(system.maintenance.expire())
 
 
 def restart(system: System) -> None:
@@ -106,7 +98,7 @@ def test_who_is_the_same_keeps_bytes_digest_and_time(published: System) -> None:
 
 def test_who_leaves_and_comes_back_between_two_refreshes_changes_nothing(published: System) -> None:
     before = get(published)
-    leave(published, "91.240.118.7")
+    published.leave("91.240.118.7")
     assert not published.find("91.240.118.7").listed
     published.report("91.240.118.7")
     assert published.find("91.240.118.7").listed
@@ -130,11 +122,11 @@ def test_one_for_another_is_a_change(published: System) -> None:
     """As many members as before; the first and the fourth leave, the second and the third come."""
     published.report("91.240.118.9", "91.240.118.10")
     values_by_pk = [row[0] for row in published.rows("SELECT value FROM indicator ORDER BY pk")]
-    leave(published, *values_by_pk[1:3])
+    published.leave(*values_by_pk[1:3])
     refresh(published)
     before = get(published)
     assert sorted(values(before)) == sorted(values_by_pk[::3])
-    leave(published, *values_by_pk[::3])
+    published.leave(*values_by_pk[::3])
     published.report(*values_by_pk[1:3])
     assert refresh(published) == 1
     assert sorted(values(get(published))) == sorted(values_by_pk[1:3])
@@ -325,7 +317,7 @@ def test_a_delta_is_what_came_and_left_since_a_version(published: System) -> Non
     published.report("91.240.118.9", "bad-login.xyz")
     refresh(published)
     second = version_of(published)
-    leave(published, "91.240.118.7")
+    published.leave("91.240.118.7")
     refresh(published)
     assert delta(published, first) == ["+91.240.118.9", "-91.240.118.7"]
     assert delta(published, second) == ["-91.240.118.7"]

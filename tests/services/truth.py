@@ -31,6 +31,7 @@ from threatcloud.domain.reputation import (
 )
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.domain.times import DAY_MS, HOUR_MS
+from threatcloud.services.kept_list import KeptList
 from threatcloud.services.recording import Listed, Prepared, reassess, record_listings, record_reports
 from threatcloud.services.screening import Screened
 from threatcloud.storage import feeds, indicators
@@ -154,6 +155,8 @@ class System:
         self._runner = asyncio.Runner()
         self.store: Store = open_store(place, lambda: self.now)
         self.names = Names()
+        #: Read after each step, so that all but the first times they are edited.
+        self.lists = {kind: KeptList(self.store, kind) for kind in HELD_TYPES}
         self.expires: dict[int, int | None] = {}
         self.judged_at: dict[int, int] = {}
         self.is_expired: dict[int, bool] = {}
@@ -189,6 +192,12 @@ class System:
             self.write(lambda tx: self._import(tx, step))
         else:
             self.write(self._age)
+        for kind in HELD_TYPES:
+            self.listed(kind)
+
+    def listed(self, kind: IndicatorType) -> list[str]:
+        """The default list of a type, sorted."""
+        return sorted(self._runner.run(self.lists[kind].read()).lines.decode().split())
 
     def _report(self, tx: Transaction, step: Reported) -> None:
         reporter = self.names.ensure_reporter(tx, *REPORTERS[step.reporter])
@@ -438,6 +447,7 @@ def check_log(system: System, states: list[IndicatorState]) -> None:
         standing = [state for state in states if state.listed or state.pk in fading]
         wanted = sorted(state.indicator.value for state in standing if state.indicator.type is kind)
         assert sorted(body.lines.decode().split()) == wanted
+        assert system.listed(kind) == wanted
 
 
 def check(system: System) -> None:

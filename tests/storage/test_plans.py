@@ -94,11 +94,11 @@ HOT: dict[str, tuple[Statement, str]] = {
     ),
     "a list": (
         lambda db, names: feeds.render_list(db, IP, 30, None, hosts_only=False),
-        "indicator USING INDEX indicator_shared (type=? AND reputation<?)",
+        "indicator USING INDEX indicator_shared (type=? AND reputation>? AND reputation<?)",
     ),
     "a list of hosts of a category": (
         lambda db, names: feeds.render_list(db, IP, 50, "c2", hosts_only=True),
-        "indicator USING INDEX indicator_shared (type=? AND reputation<?)",
+        "indicator USING INDEX indicator_shared (type=? AND reputation>? AND reputation<?)",
     ),
     "a page of the indicator feed": (
         lambda db, names: feeds.shared_page(db, [IP], NOW, 5, 1000, names),

@@ -10,18 +10,16 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-import structlog
 import zstandard
 
-from threatcloud.domain.errors import Busy
 from threatcloud.domain.feed import FeedList, is_version, next_version, plain_header
 from threatcloud.domain.indicator import IndicatorType
 from threatcloud.domain.times import SECOND_MS
+from threatcloud.services.kept_list import KeptList
 from threatcloud.services.shelf import Shelf
 from threatcloud.storage import feeds, rules
 from threatcloud.storage.driver import Connection, Transaction
@@ -29,11 +27,6 @@ from threatcloud.storage.feeds import ListBody, Release, SavedSnapshot
 from threatcloud.storage.store import Clock, Store
 
 DEFAULT_LISTS: Final = (FeedList(IndicatorType.IP), FeedList(IndicatorType.DOMAIN))
-REFRESH_S: Final = 1.0
-#: Of an import into a million a quarter of the time went into lists that were stale a second later.
-_REST_TIMES: Final = 4
-#: A change may wait for the refresh it came too late for, the rest after that, and its own refresh.
-_WITHIN_S: Final = 1.8
 SAVE_EVERY_S: Final = 60
 MAX_OTHER_LISTS: Final = 24
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
@@ -49,8 +42,6 @@ _ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "zstd": lambda text: zstandard.ZstdCompressor(level=1).compress(text),
 }
 CODINGS: Final = (IDENTITY, *_ENCODERS)
-
-_log = structlog.get_logger("publishing")
 
 
 class Published(NamedTuple):
@@ -81,6 +72,7 @@ class Publisher:
         self._store = store
         self._clock = clock
         self._default: dict[FeedList, Published] = {}
+        self._kept = {wanted: KeptList(store, wanted.type) for wanted in DEFAULT_LISTS}
         self._other: OrderedDict[FeedList, Published] = OrderedDict()
         self._stale: set[FeedList] = set()
         self._building: dict[FeedList, asyncio.Lock] = {}
@@ -130,6 +122,8 @@ class Publisher:
 
         release, moved = await self._store.scan(read)
         fresh = {wanted: await asyncio.to_thread(_unpack, saved) for wanted, saved in moved if saved is not None}
+        for wanted in fresh:
+            self._kept[wanted].forget()
         # At once: who got the list from before with the version of now would never hear of what lies between.
         self._release = release
         self._default |= fresh
@@ -181,6 +175,8 @@ class Publisher:
         """Lets go of what was rendered for who asked: something in it was erased."""
         self.shelf.clear()
         self.renderings.clear()
+        for kept in self._kept.values():
+            kept.forget()
         self._stale |= {*self._other, *self._building}
 
     async def refresh(self, kinds: set[IndicatorType]) -> int:
@@ -211,7 +207,7 @@ class Publisher:
             if wanted.type not in kinds | more:
                 continue
             known = self._default.get(wanted)
-            published = await self._render(wanted, known)
+            published = await self._renew(wanted, known, whole=wanted.type in kinds)
             if published is not known:
                 fresh[wanted] = published
         await self._release_lists(fresh, seq, rules_at)
@@ -255,8 +251,19 @@ class Publisher:
         """The newest release of the agent package; None before the start."""
         return self._release
 
+    async def _renew(self, wanted: FeedList, known: Published | None, *, whole: bool) -> Published:
+        """A default list as it stands now."""
+        kept, now = self._kept[wanted], self._clock()
+        text = await kept.read(whole=whole)
+        if known is not None and known.fingerprint == text.members.fingerprint:
+            return known
+        body = ListBody(text.lines, text.members)
+        published = await asyncio.to_thread(_pack, wanted, body, _later(known, now))
+        kept.stands_in(published.bodies[IDENTITY])
+        return published
+
     async def _render(self, wanted: FeedList, known: Published | None) -> Published:
-        now, is_agreed = self._clock(), self._store.is_shared and wanted not in DEFAULT_LISTS
+        now, is_agreed = self._clock(), self._store.is_shared
 
         def read(db: Connection) -> tuple[ListBody, tuple[int, str] | None]:
             body = feeds.render_list(db, *wanted)
@@ -265,7 +272,7 @@ class Publisher:
         body, agreed = await self._store.scan(read)
         if known is not None and known.fingerprint == body.fingerprint:
             return known
-        generated_at = max(now, (known.modified_s + 1) * SECOND_MS) if known else now
+        generated_at = _later(known, now)
         if is_agreed:
             if agreed is None or agreed[1] != body.fingerprint:
                 agreed = await self._store.write(partial(_agree, wanted=wanted, body=body, at=generated_at))
@@ -297,55 +304,9 @@ class Publisher:
             self._unsaved = unsaved
 
 
-class RefreshLoop:
-    """Listens for commits that touch feeds or rules and has the publisher refresh, at most once a second.
-
-    Most of them only move the scores of what is published; what is on a default list is in the log of changes.
-    After a refresh it rests for up to four times as long as that took: while changes never end, lists take a fifth of
-    the time, as far as a change is still on its list in time; the first change after a pause is published at once.
-    """
-
-    def __init__(self, publisher: Publisher, store: Store) -> None:
-        self._publisher = publisher
-        #: Where nodes share the lists, each looks now and then: one may have missed a word, or come to lead.
-        self._is_shared = store.is_shared
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
-        store.listen(self._committed)
-
-    def _committed(self, topics: set[str]) -> None:
-        kinds = {kind for kind in IndicatorType if feeds.feed_topic(kind) in topics}
-        if feeds.ERASED in topics:
-            self._loop.call_soon_threadsafe(self._publisher.forget)
-        if kinds or not topics.isdisjoint({rules.TOPIC, feeds.PUBLISHED}):
-            self._loop.call_soon_threadsafe(self._note, kinds)
-
-    def _note(self, kinds: set[IndicatorType]) -> None:
-        self._publisher.mark_stale(kinds)
-        self._publisher.note_change()
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Starts the publisher, then refreshes, until cancelled."""
-        self._wake.set()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH_S if self._is_shared else None):
-                    await self._wake.wait()
-            self._wake.clear()
-            began_s = time.monotonic()
-            try:
-                changed = await self._publisher.refresh(set())
-                _log.debug("published", lists=changed)
-            except Busy as error:  # a full disk, say: the lists stay as they are, and it is tried again
-                _log.error("publishing failed", reason=error.message)
-                self._wake.set()
-            await asyncio.sleep(_rest_s(time.monotonic() - began_s))
-
-
-def _rest_s(took_s: float) -> float:
-    """How long to leave the lists alone after a refresh that took so long."""
-    return max(took_s, min(max(REFRESH_S, _REST_TIMES * took_s), _WITHIN_S - 2 * took_s))
+def _later(known: Published | None, now: int) -> int:
+    """The time of a list that is not the known one: another second."""
+    return max(now, (known.modified_s + 1) * SECOND_MS) if known else now
 
 
 def _name(wanted: FeedList) -> str:

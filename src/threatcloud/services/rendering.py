@@ -135,8 +135,8 @@ class Renderer:
         """The lines of a list with the detail that a format asks for, and how many there are."""
         if format_.detail is Detail.VALUE:
             return published.bodies[IDENTITY].split(b"\n", PLAIN_HEADER_LINES)[-1], published.entries
-        lines, entries, _ = await self._store.scan(lambda db: feeds.render_list(db, *wanted, detail=format_.detail))
-        return lines, entries
+        body = await self._store.scan(lambda db: feeds.render_list(db, *wanted, detail=format_.detail))
+        return body.lines, body.entries
 
 
 async def _answer(question: bytes) -> tuple[bytes, bytes]:

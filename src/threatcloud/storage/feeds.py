@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from threatcloud.domain.feed import EVERYTHING, Detail, Least
 from threatcloud.domain.holding import HELD_TYPES
 from threatcloud.domain.indicator import IndicatorType, indicator_key
+from threatcloud.domain.list_text import Members
 from threatcloud.domain.state import IndicatorState, Status
 from threatcloud.storage import fading, feed_log
 from threatcloud.storage.driver import Connection, Transaction
@@ -16,34 +17,39 @@ LISTED: Final = "listed"
 UNLISTED: Final = "unlisted"
 UNSHARED: Final = "unshared"
 _TYPES: Final = {kind.code: kind for kind in IndicatorType}
-#: A fingerprint is the count of the members, the sum of their row numbers, and the sum of their row numbers scattered.
-#: They are squared twice, modulo different primes: a sum of multiples follows from the sum ({1, 4} and {2, 3} would be
-#: the same), and one of squares from that of the squares.
+#: ``domain.list_text.Members`` of the rows.
 _MULTIPLE: Final = "(pk * 2654435761 % 2147483647)"
 _SQUARE: Final = f"({_MULTIPLE} * {_MULTIPLE} % 2147483629)"
-_SCATTERED: Final = f"sum({_SQUARE} * {_SQUARE} % 274877906899)"
-
-
+_MEMBERS: Final = f"count(*), sum(pk), sum({_SQUARE} * {_SQUARE} % 274877906899)"
 #: What lists say of an indicator, besides its reputation.
 _SHOWN: Final = (
     *("value", "pk", "category", "first_seen", "last_seen"),
     *("confidence", "updated_at", "expires_at", "tlp", "metadata"),
 )
 #: Changes with what they are about, stored or removed.
-_NAMED_CHANGES: Final = (
+NAMED_CHANGES: Final = (
     "feed_change c LEFT JOIN indicator i ON i.pk = c.indicator LEFT JOIN departed d ON d.indicator = c.indicator"
 )
 
 
 class ListBody(NamedTuple):
-    """A rendered list: one value a line, worst first, each line ended; how many; and a fingerprint of its members.
+    """A rendered list: one value a line, worst first, each line ended; and who is in it.
 
     The fingerprint does not depend on the order, so a list whose members only changed places has the same one.
     """
 
     lines: bytes
-    entries: int
-    fingerprint: str
+    members: Members
+
+    @property
+    def entries(self) -> int:
+        """How many lines."""
+        return self.members.entries
+
+    @property
+    def fingerprint(self) -> str:
+        """See above."""
+        return self.members.fingerprint
 
 
 class Departure(NamedTuple):
@@ -118,7 +124,7 @@ def record_changes(
 def changed_since(db: Connection, after_seq: int) -> tuple[int, set[IndicatorType]]:
     """The last change, and the types of all that came after another."""
     rows = db.rows(
-        f"SELECT coalesce(i.type, d.type), max(c.seq) FROM {_NAMED_CHANGES} WHERE c.seq > ? GROUP BY 1", (after_seq,)
+        f"SELECT coalesce(i.type, d.type), max(c.seq) FROM {NAMED_CHANGES} WHERE c.seq > ? GROUP BY 1", (after_seq,)
     )
     return max((row[1] for row in rows), default=after_seq), {_TYPES[row[0]] for row in rows if row[0]}
 
@@ -138,6 +144,7 @@ def render_list(
     least: Least = EVERYTHING,
     *,
     detail: Detail = Detail.VALUE,
+    min_reputation: int = 0,
 ) -> ListBody:
     """All shared values of a type up to a reputation, worst first, with those fading that were listed with one.
 
@@ -146,14 +153,11 @@ def render_list(
     The engine joins the lines itself, outside the interpreter: a million take 0.3 s and hold up nobody. Read by the
     index they are in order as they come; to ask for the order costs a quarter more.
     """
-    source, params = _members(db, kind, max_reputation, category, hosts_only, least)
-    row = db.row(
-        f"SELECT {db.joined_lines(_line(db, detail))}, count(*), sum(pk), {_SCATTERED} FROM {source}",
-        params,
-    )
+    source, params = _members(db, kind, (min_reputation, max_reputation), category, hosts_only, least)
+    row = db.row(f"SELECT {db.joined_lines(_line(db, detail))}, {_MEMBERS} FROM {source}", params)
     assert row is not None
     lines, entries, total, scattered = row
-    return ListBody(lines + b"\n" if entries else b"", entries, f"{entries}-{total or 0}-{scattered or 0}")
+    return ListBody(lines + b"\n" if entries else b"", Members(entries, total or 0, scattered or 0))
 
 
 def entry_lines(db: Connection, kind: IndicatorType, values: Sequence[str], detail: Detail) -> bytes:
@@ -177,7 +181,7 @@ def _line(db: Connection, detail: Detail) -> str:
 
 
 def _members(
-    db: Connection, kind: IndicatorType, max_reputation: int, category: str | None, hosts_only: bool, least: Least
+    db: Connection, kind: IndicatorType, span: tuple[int, int], category: str | None, hosts_only: bool, least: Least
 ) -> tuple[str, list[object]]:
     """What a list is to be read from, in its order, and the parameters of that."""
     asked = {
@@ -190,18 +194,19 @@ def _members(
     more = [value for value in asked.values() if value is not None]
     if hosts_only:
         extra += " AND (instr(value, '/') = 0 OR value LIKE '%.0.0/32')"
-    shared = f"indicator INDEXED BY indicator_shared WHERE type = ? AND shared = 1 AND reputation <= ?{extra}"
-    params: list[object] = [kind.code, max_reputation, *more]
+    within = "{0}reputation >= ? AND {0}reputation <= ?".format
+    shared = f"indicator INDEXED BY indicator_shared WHERE type = ? AND shared = 1 AND {within('')}{extra}"
+    params: list[object] = [kind.code, *span, *more]
     if not fading.any_of(db, kind):
         return shared, params
     source = (
         f"(SELECT {', '.join(_SHOWN)}, reputation FROM {shared} UNION ALL "
         f"SELECT {', '.join(f'i.{column}' for column in _SHOWN)}, f.reputation "
         "FROM fading f JOIN indicator i ON i.pk = f.indicator "
-        f"WHERE f.type = ? AND f.reputation <= ? AND NOT (i.shared = 1 AND i.reputation <= ?){extra} "
+        f"WHERE f.type = ? AND {within('f.')} AND NOT (i.shared = 1 AND i.reputation <= ?){extra} "
         "ORDER BY reputation, pk) AS shown"
     )
-    return source, [*params, kind.code, max_reputation, max_reputation, *more]
+    return source, [*params, kind.code, *span, span[1], *more]
 
 
 def shared_page(
@@ -219,7 +224,7 @@ def departures(db: Connection, change: str, since_at: int, after_seq: int, limit
     """Indicators that left a set since a time and a sequence number and have not come back, oldest first."""
     column = "shared" if change == UNSHARED else "listed"
     rows = db.rows(
-        f"SELECT c.seq, coalesce(i.value, d.value), coalesce(i.type, d.type), c.at FROM {_NAMED_CHANGES} "
+        f"SELECT c.seq, coalesce(i.value, d.value), coalesce(i.type, d.type), c.at FROM {NAMED_CHANGES} "
         "LEFT JOIN indicator again ON again.id = d.id WHERE c.seq > ? AND c.at >= ? AND c.change = ? "
         f"AND coalesce(i.pk, d.indicator) IS NOT NULL AND coalesce(i.{column}, again.{column}, 0) = 0 "
         "ORDER BY c.seq LIMIT ?",
@@ -242,7 +247,7 @@ def changes_between(db: Connection, after_seq: int, to_seq: int, *, netted: bool
     goes on from such a list must be told that it is gone.
     """
     rows = db.rows(
-        f"SELECT coalesce(i.type, d.type), coalesce(i.value, d.value), c.change FROM {_NAMED_CHANGES} "
+        f"SELECT coalesce(i.type, d.type), coalesce(i.value, d.value), c.change FROM {NAMED_CHANGES} "
         "WHERE c.seq > ? AND c.seq <= ? AND c.change IN ('listed', 'unlisted') "
         "AND coalesce(i.pk, d.indicator) IS NOT NULL ORDER BY c.seq",
         (after_seq, to_seq),
