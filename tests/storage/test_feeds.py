@@ -35,7 +35,7 @@ def move(database: Database, *moves: tuple[IndicatorState | None, IndicatorState
     def work(tx: Transaction) -> None:
         database.names.ensure_sources(tx, ["manual"])
         indicators.insert(tx, [new for old, new in moves if old is None], database.names)
-        indicators.update(tx, [new for old, new in moves if old is not None], database.names)
+        indicators.update(tx, [(old, new) for old, new in moves if old is not None], database.names)
         feeds.record_changes(tx, moves)
         topics.update(tx.topics)
 

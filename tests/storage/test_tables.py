@@ -127,8 +127,12 @@ def test_a_state_comes_back_whole(database: Database) -> None:
     changed = full._replace(
         metadata=None, severity=None, sources=("x",), status=Status.ACTIVE, shared=True, listed=True
     )
-    database.write(lambda tx: indicators.update(tx, [changed], database.names))
+    database.write(lambda tx: indicators.update(tx, [(full, changed)], database.names))
     assert database.find(IP, full.indicator.value) == changed
+    said_again = changed._replace(sightings=9, last_seen=NOW + 5, updated_at=NOW + 5)
+    database.write(lambda tx: indicators.update(tx, [(changed, said_again), (plain, plain)], database.names))
+    assert database.find(IP, full.indicator.value) == said_again
+    database.write(lambda tx: indicators.update(tx, [(said_again, changed)], database.names))
     found = database.scan(lambda db: indicators.find_many(db, [full.id, bytes(16), plain.id], database.names))
     assert found == {full.id: changed, plain.id: plain}
     assert database.scan(lambda db: indicators.find_many(db, [], database.names)) == {}

@@ -19,6 +19,7 @@ GATHERED: Final = {
     "tags": "tags",
 }
 _LISTS: Final = frozenset(GATHERED.values())
+_SPELLINGS: Final = {target: {name for name in GATHERED if GATHERED[name] == target} for target in _LISTS}
 MAX_NAMES: Final = 100
 
 
@@ -45,7 +46,7 @@ def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dic
 
 def gathered(metadata: Mapping[str, Any], target: str) -> list[Any]:
     """What the metadata of one report says for a gathered list, scalar and list spellings together."""
-    return gathered_lists(metadata).get(target, [])
+    return [] if _SPELLINGS[target].isdisjoint(metadata) else gathered_lists(metadata)[target]
 
 
 def gathered_lists(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -61,7 +61,7 @@ class Locator:
 
     def country(self, ip_text: str) -> str | None:
         """The country of one address or network; of many, `countries` is several times as fast."""
-        return self.countries([ip_text])[0]
+        return self._tabulated([ip_text.partition("/")[0]])[0] if self._geo is None else self.countries([ip_text])[0]
 
     def countries(self, ip_texts: Iterable[str]) -> list[str | None]:
         """The countries of these, in order."""

@@ -109,7 +109,7 @@ class Erasure:
             self._mask_facts(tx, state.pk, eraser)
             if (metadata := _changed(eraser, state.metadata)) is not None:
                 moves.append((state, state._replace(metadata=metadata, updated_at=tx.now)))
-        indicators.update(tx, [new for _, new in moves], self._names)
+        indicators.update(tx, moves, self._names)
         feeds.record_changes(tx, moves)
 
     def _mask_facts(self, tx: Transaction, pk: int, eraser: Eraser) -> None:

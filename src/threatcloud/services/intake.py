@@ -183,7 +183,7 @@ def _port(name: str, value: Any) -> int:
 def _is_deeper(value: Any, levels: int) -> bool:
     """Whether an object or list is nested deeper; looks no deeper itself."""
     for item in value.values() if isinstance(value, dict) else value:
-        if isinstance(item, dict | list) and (levels == 1 or _is_deeper(item, levels - 1)):
+        if isinstance(item, (dict, list)) and (levels == 1 or _is_deeper(item, levels - 1)):
             return True
     return False
 

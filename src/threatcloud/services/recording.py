@@ -194,7 +194,7 @@ class Batch:
             self._rollups.moved(old, state)
         new = [state for old, state in moves if old is None]
         indicators.insert(self._tx, new, self._names)
-        indicators.update(self._tx, [state for old, state in moves if old is not None], self._names)
+        indicators.update(self._tx, [(old, state) for old, state in moves if old is not None], self._names)
         self._store_facts()
         self._store_networks(new)
         self._store_labels(state for _, state in moves)
@@ -292,7 +292,7 @@ def reassess(tx: Transaction, names: Names, keys: Sequence[bytes]) -> int:
     for old, new in moved:
         rollups.moved(old, new)
     rollups.apply(tx)
-    indicators.update(tx, [new for _, new in moved], names)
+    indicators.update(tx, moved, names)
     feeds.record_changes(tx, moved, by_time=True)
     return sum((old.reputation, old.status) != (new.reputation, new.status) for old, new in moved)
 

@@ -32,6 +32,6 @@ def rescreen(tx: Transaction, names: Names, screener: Screener, keys: Sequence[b
     for old, new in moved:
         rollups.moved(old, new)
     rollups.apply(tx)
-    indicators.update(tx, [new for _, new in moved], names)
+    indicators.update(tx, moved, names)
     feeds.record_changes(tx, moved)
     return len(moved)

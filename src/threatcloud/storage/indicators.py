@@ -18,11 +18,15 @@ COLUMNS: Final = (
     "asn, tlp, metadata, shared, listed"
 )
 _INSERT: Final = f"INSERT INTO indicator ({COLUMNS}) VALUES ({', '.join('?' * 27)})"
-_UPDATE: Final = (
-    "UPDATE indicator SET status=?, reputation=?, category=?, severity=?, confidence=?, source=?, sources=?, "
-    "sightings=?, first_seen=?, last_seen=?, created_at=?, updated_at=?, expires_at=?, next_change_at=?, "
-    "withheld_code=?, withheld_list=?, cloud=?, country=?, asn=?, tlp=?, metadata=?, shared=?, listed=? WHERE pk=?"
-)
+#: What every index over more than ids and updates is made of.
+_INDEXED: Final = ("status", "reputation", "expires_at", "shared")
+#: What may change, in the order of ``_values``.
+_CHANGING: Final = COLUMNS.split(", ")[4:]
+_UNINDEXED: Final = [at for at, column in enumerate(_CHANGING) if column not in _INDEXED]
+_UPDATE: Final = f"UPDATE indicator SET {', '.join(f'{column}=?' for column in _CHANGING)} WHERE pk=?"
+#: A column that is named has its indexes written again, though it stays as it is: of a million the page that holds the
+#: entry in ``indicator_shared`` is one of five that a sighting writes.
+_UPDATE_UNINDEXED: Final = f"UPDATE indicator SET {', '.join(f'{_CHANGING[at]}=?' for at in _UNINDEXED)} WHERE pk=?"
 #: The name in ``meta`` of the largest row number that a removed indicator had.
 LAST_PK: Final = "last_indicator"
 _STATUSES: Final = {status.value: status for status in Status}
@@ -138,9 +142,22 @@ def insert(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> N
     )
 
 
-def update(tx: Transaction, states: Iterable[IndicatorState], names: Names) -> None:
-    """Overwrites states that are stored already."""
-    tx.db.run_many(_UPDATE, [(*_values(state, names), state.pk) for state in states])
+def update(tx: Transaction, moves: Iterable[tuple[IndicatorState, IndicatorState]], names: Names) -> None:
+    """Overwrites states that are stored already: each with what comes in its place."""
+    whole: list[tuple[Any, ...]] = []
+    unindexed: list[tuple[Any, ...]] = []
+    for old, new in moves:
+        values = _values(new, names)
+        if _indexed(old) == _indexed(new):
+            unindexed.append((*[values[at] for at in _UNINDEXED], new.pk))
+        else:
+            whole.append((*values, new.pk))
+    tx.db.run_many(_UPDATE, whole)
+    tx.db.run_many(_UPDATE_UNINDEXED, unindexed)
+
+
+def _indexed(state: IndicatorState) -> tuple[Any, ...]:
+    return state.status, state.reputation, state.expires_at, state.shared
 
 
 def due_for_decay(db: Connection, after_pk: int, rows: int, now: int) -> tuple[int | None, list[bytes]]:
