@@ -17,6 +17,7 @@ from threatcloud.domain.indicator import IndicatorType, detect
 
 BLOCKLIST = "/api/feeds/ip-blocklist"
 _POLL_S = 0.02
+_PAUSE_MS = 20
 #: After which a server is not waited for any longer.
 _WITHIN_S = 60
 
@@ -25,17 +26,30 @@ Work = Callable[[Site], AbstractContextManager[Figures]]
 
 
 def lookups_while(work: Work) -> Measure:
-    """Look-ups of stored addresses at 16 connections for all the rounds at once, while the work goes on."""
+    """Look-ups of stored addresses by 16 who ask 50 times a second each, while the work goes on; then by 16 who ask
+    again at once, so that the core is full and whoever shares it makes the others wait: ``full …``."""
 
     def measure(site: Site) -> Figures:
         site.rest()
         asked = reads.known_values(site)
         headers = {"Authorization": f"Bearer {KEY}"}
-        script = wrk.write_script(site.new_folder(), "GET", None, asked.lines, headers)
+        seconds = site.effort.seconds * site.effort.rounds
+        folders = site.new_folder(), site.new_folder()
+        calm = wrk.write_script(folders[0], "GET", None, asked.lines, headers, pause_ms=_PAUSE_MS)
+        full = wrk.write_script(folders[1], "GET", None, asked.lines, headers)
         with work(site) as told:
-            seen = wrk.run(site.port, script, site.effort.seconds * site.effort.rounds, 16)
-        reads.check(seen)
-        return {"requests/s": seen.requests_a_second, "p50 ms": seen.p50_ms, "p99 ms": seen.p99_ms, **told}
+            seen = wrk.run(site.port, calm, seconds, 16)
+            crowded = wrk.run(site.port, full, seconds, 16)
+        for load in (seen, crowded):
+            reads.check(load)
+        return {
+            "requests/s": seen.requests_a_second,
+            "p50 ms": seen.p50_ms,
+            "p99 ms": seen.p99_ms,
+            "full requests/s": crowded.requests_a_second,
+            "full p99 ms": crowded.p99_ms,
+            **told,
+        }
 
     return measure
 

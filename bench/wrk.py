@@ -24,7 +24,7 @@ request = function()
   at = at % #requests + 1
   return requests[at]
 end
-done = function(summary, latency, _)
+{delay}done = function(summary, latency, _)
   local e = summary.errors
   io.write(string.format(
     '{mark}{{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "refused": %d, "broken": %d}}\\n',
@@ -46,9 +46,16 @@ class Load(NamedTuple):
 
 
 def write_script(
-    folder: Path, method: str, target: str | None, lines: Sequence[str], headers: Mapping[str, str]
+    folder: Path,
+    method: str,
+    target: str | None,
+    lines: Sequence[str],
+    headers: Mapping[str, str],
+    *,
+    pause_ms: int = 0,
 ) -> Path:
-    """A script that asks for the lines in turn (paths), or sends them to ``target`` (bodies of JSON)."""
+    """A script that asks for the lines in turn (paths), or sends them to ``target`` (bodies of JSON); each connection
+    rests before each request where there is a pause."""
     texts, script = folder / "lines.txt", folder / "load.lua"
     texts.write_text("\n".join(lines) + "\n", "utf-8")
     if target is None:
@@ -57,7 +64,8 @@ def write_script(
         request = f'wrk.format("{method}", "{target}", nil, line)'
         headers = {"Content-Type": "application/json", **headers}
     told = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
-    script.write_text(_SCRIPT.format(headers=told, lines=texts, request=request, mark=_MARK), "utf-8")
+    delay = f"delay = function() return {pause_ms} end\n" if pause_ms else ""
+    script.write_text(_SCRIPT.format(headers=told, lines=texts, request=request, mark=_MARK, delay=delay), "utf-8")
     return script
 
 
