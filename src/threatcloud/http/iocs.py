@@ -18,7 +18,8 @@ from threatcloud.http.answer import TEXT, Answer, collection, ok
 from threatcloud.http.endpoint import Access, Call, Endpoint, RateClass
 from threatcloud.http.parameters import END, Cursor, Limit200, PageNumber, Since, read_since
 from threatcloud.http.wire import CategoryWord, TypeWord, Verdict
-from threatcloud.services.lookup import RANGE_CLASS_LINES, RANGE_PREFIX_DIGITS, Standing, Unknown
+from threatcloud.services.lookup import RANGE_CLASS_LINES, RANGE_PREFIX_DIGITS, Unknown
+from threatcloud.storage.indicators import Brief
 from threatcloud.storage.search import Filters, Sort
 
 MAX_LOOKUPS: Final = 10_000
@@ -115,16 +116,18 @@ async def verdicts(call: Call) -> Answer:
     """One verdict per value."""
     values: list[str] = call.body.values
     found = await call.services.lookup.verdicts(values)
-    return ok(list(map(_verdict, found, values)))
+    return ok([_verdict(item, brief, value) for (item, brief), value in zip(found, values, strict=True)])
 
 
-def _verdict(item: Standing | Indicator | InvalidIndicator, value: str) -> Verdict:
+def _verdict(item: Indicator | InvalidIndicator, brief: Brief | None, value: str) -> Verdict:
     if isinstance(item, InvalidIndicator):
         return Verdict(value, None, None, "invalid", error=item.reason)
-    kind: Any = item[0]
-    if isinstance(item, Indicator):
-        return Verdict(item[1], kind, UNKNOWN_REPUTATION, "unknown")
-    return Verdict(item[1], kind, *item[2:])
+    kind: Any
+    kind, value = item
+    if brief is None:
+        return Verdict(value, kind, UNKNOWN_REPUTATION, "unknown")
+    _, reputation, status, sightings, category = brief
+    return Verdict(value, kind, reputation, status, sightings, category)
 
 
 async def private_range(call: Call) -> Answer:

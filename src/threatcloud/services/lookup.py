@@ -44,15 +44,8 @@ class Unknown(NamedTuple):
     networks: list[IndicatorState]
 
 
-class Standing(NamedTuple):
-    """How a known indicator stands, in short."""
-
-    type: IndicatorType
-    value: str
-    reputation: int
-    status: str
-    sightings: int
-    category: str | None
+#: What a value is, or why it is none, and what is known of it: None of what nobody reported.
+Found = tuple[Indicator | InvalidIndicator, indicators.Brief | None]
 
 
 class Reported(NamedTuple):
@@ -94,18 +87,21 @@ class Page(NamedTuple):
     next_cursor: str | None
 
 
-def _verdicts(db: Connection, values: Sequence[str]) -> list[Standing | Indicator | InvalidIndicator]:
-    found: list[tuple[Indicator | InvalidIndicator, bytes]] = []
+def _verdicts(db: Connection, values: Sequence[str]) -> list[Found]:
+    found: list[Indicator | InvalidIndicator] = []
+    keys: list[bytes] = []
     for value in values:
         try:
             indicator = detect(value)
         except InvalidIndicator as error:
-            found.append((error, b""))
+            found.append(error)
+            keys.append(b"")
         else:
-            found.append((indicator, indicator_key(*indicator)))
+            found.append(indicator)
+            keys.append(indicator_key(*indicator))
     # In the order of the index, so that its pages are read one after another.
-    briefs = indicators.briefs(db, sorted({key for _, key in found if key}))
-    return [Standing._make((*item, *brief[1:])) if (brief := briefs.get(key)) else item for item, key in found]  # type: ignore[misc]
+    briefs = indicators.briefs(db, sorted({*keys} - {b""}))
+    return list(zip(found, map(briefs.get, keys), strict=True))
 
 
 class Lookup:
@@ -179,8 +175,8 @@ class Lookup:
 
         return await self._store.read(read)
 
-    async def verdicts(self, values: Sequence[str]) -> list[Standing | Indicator | InvalidIndicator]:
-        """One verdict per value, in order: how it stands, or the unknown indicator it is, or why it is none."""
+    async def verdicts(self, values: Sequence[str]) -> list[Found]:
+        """What is found of each value, in order."""
         return await self._store.scan(lambda db: _verdicts(db, values))
 
     async def range(self, prefix: str) -> list[tuple[str, int]]:
