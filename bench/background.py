@@ -69,7 +69,7 @@ def backing_up(site: Site) -> Iterator[Figures]:
     """One backup after the other."""
     target = site.new_folder() / "backup.db"
     command = processes.pinned(
-        processes.LOAD_CORE, ["-m", "threatcloud", "backup", str(target), "--force", "--json"], nice=10
+        processes.LOAD_CORE, ["-m", "threatcloud", "backup", str(target), "--force", "--json"], stands_back=True
     )
     told: Figures = {}
     with _commands(lambda: command, site) as done:

@@ -112,7 +112,7 @@ def import_file(site: Site, kind: str = "ips") -> tuple[Path, int]:
 def import_command(path: Path) -> list[str]:
     """The command that imports a file, on the core of the load."""
     said = ["--source", "feed:fresh", "--severity", "high", "--json"]
-    return processes.pinned(processes.LOAD_CORE, ["-m", "threatcloud", "import", str(path), *said], nice=10)
+    return processes.pinned(processes.LOAD_CORE, ["-m", "threatcloud", "import", str(path), *said], stands_back=True)
 
 
 def _floor(site: Site, group: int, known_share: float) -> dict[str, float]:
