@@ -270,6 +270,12 @@ def test_openioc() -> None:
     assert read.metadata()["ref"] == "i-1"
 
 
+@pytest.mark.parametrize("encoding", ["utf-nothing", "gb2312"])
+def test_openioc_in_an_encoding_that_is_not_read_is_rejected(encoding: str) -> None:
+    read = Read(f'<?xml version="1.0" encoding="{encoding}"?><ioc id="x"></ioc>')
+    assert (read.name, read.rejects) == ("openioc", [(1, "line")])
+
+
 def test_openioc_1_1_has_another_root() -> None:
     text = OPENIOC.replace("<ioc ", "<OpenIOC ").replace("</ioc>", "</OpenIOC>")
     assert Read(text).values == [(MD5, "hash"), ("a.example", "domain")]

@@ -126,7 +126,7 @@ def _read(source: Source) -> Iterator[Found]:
             yield from handler.found
             handler.found.clear()
         parser.Parse(b"", True)
-    except (expat.ExpatError, _Stop) as error:
+    except (expat.ExpatError, LookupError, ValueError, _Stop) as error:  # of encodings that are not known, or not read
         yield from handler.found
         line, column = parser.CurrentLineNumber, parser.CurrentColumnNumber
         yield Reject(line, "", "line", f"{_told(error)}, at column {column + 1}: what follows is not read")
