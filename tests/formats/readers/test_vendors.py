@@ -326,6 +326,12 @@ def test_suricata_reputation() -> None:
     assert read.passed == {"address with the reputation 0": 1}
 
 
+def test_a_line_of_a_suricata_dataset_that_is_not_ascii_is_rejected() -> None:
+    with Source("text", io.BytesIO("YS5leGFtcGxl\né\n".encode())) as source:
+        found = list(reader("suricata-dataset").read(source, NO_COLUMNS))
+    assert [item.line for item in found if isinstance(item, Reject)] == [2]
+
+
 def test_suricata_dataset() -> None:
     assert Read("YS5leGFtcGxl\nYi5leGFtcGxl,30\n").values == [("a.example", None), ("b.example", None)]
 

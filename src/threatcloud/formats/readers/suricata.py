@@ -4,7 +4,6 @@ Of an alert the address on the other side counts: the one that is not private, o
 """
 
 import base64
-import binascii
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
@@ -72,7 +71,7 @@ def _set(source: Source) -> Iterator[Found]:
 def _decoded(text: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, or of UTF-8; also of a text that is not ASCII
         return ""
 
 
