@@ -19,7 +19,6 @@ GATHERED: Final = {
     "tags": "tags",
 }
 _LISTS: Final = frozenset(GATHERED.values())
-_SPELLINGS: Final = {target: {name for name in GATHERED if GATHERED[name] == target} for target in _LISTS}
 MAX_NAMES: Final = 100
 
 
@@ -46,7 +45,11 @@ def merge_metadata(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dic
 
 def gathered(metadata: Mapping[str, Any], target: str) -> list[Any]:
     """What the metadata of one report says for a gathered list, scalar and list spellings together."""
-    return [] if _SPELLINGS[target].isdisjoint(metadata) else gathered_lists(metadata)[target]
+    found: list[Any] = []
+    for name, value in metadata.items():
+        if GATHERED.get(name) == target:
+            found = _gather(found, value)
+    return found
 
 
 def gathered_lists(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:

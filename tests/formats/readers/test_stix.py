@@ -5,11 +5,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.formats.readers.test_vendors import MD5, SHA1, SHA256, Read
-from threatcloud.formats.readers.stix_pattern import Combined, Comparison, PatternError, comparisons, parse
+from threatcloud.formats.readers.stix_pattern import Combined, Comparison, PatternError, by_grammar, comparisons, parse
 
 
 def values(pattern: str) -> list[tuple[str, str, tuple[str, ...], bool]]:
@@ -232,13 +232,32 @@ def test_latin_1_in_a_description_loses_nothing() -> None:
     assert Read(text).metadata()["description"] == "café"
 
 
-@given(
-    st.sampled_from(["url:value", "file:hashes.MD5", "file:hashes.'SHA-256'", "a-b:c.d.'e-f'", "a:b.c_d"]),
-    st.text(st.characters(codec="utf-8", exclude_characters="'\\"), max_size=20),
+_equal = st.builds(
+    "{0}{1}{0}={0}'{2}'{0}".format,
     st.sampled_from(["", " ", "\n"]),
+    st.sampled_from(
+        [
+            *("url:value", "file:hashes.MD5", "file:hashes.SHA-256", "file:hashes.'SHA-256'", "a-b:c.d.'e-f'"),
+            *("EXISTS:a", "NOT:a", "OR:AND", "a:b.", "a:b.h'c'", "a:b[0].c", "a:1.b", "a:b-1.c_2", "a:b NOT", "a: b"),
+        ]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_characters="'\\"), max_size=20)
+    | st.sampled_from(["' OR a:b = '", "x'] OR [a:b = 'y", "\\'", "\\\\"]),
 )
-def test_the_short_way_and_the_grammar_agree(path: str, value: str, space: str) -> None:
-    short = f"{space}[{space}{path}{space}={space}'{value}'{space}]{space}"
-    (one,) = comparisons(parse(short))
-    first, *_ = comparisons(parse(f"{short} AND [a:b = 1]"))
-    assert one == first
+_between = st.sampled_from([" OR ", " AND ", "OR", "OR ", "AND ", "] OR [", "]AND[", "] FOLLOWEDBY [", " or ", ""])
+
+
+@given(st.lists(st.tuples(_equal, _between), min_size=1, max_size=4), st.booleans(), st.sampled_from(["", " ", "("]))
+@example([("a:b = 'x' ", "OR "), ("c:d = 'y' ", "AND "), ("e:f = 'z'", "")], True, "")
+def test_the_short_ways_and_the_grammar_agree(parts: list[tuple[str, str]], alike: bool, around: str) -> None:
+    joined = "".join(one + (parts[0][1] if alike else between) for one, between in parts[:-1]) + parts[-1][0]
+    pattern = f"{around}[{joined}]{around}"
+    try:
+        expected: object = by_grammar(pattern)
+    except PatternError as error:
+        expected = str(error)
+    try:
+        found: object = parse(pattern)
+    except PatternError as error:
+        found = str(error)
+    assert found == expected

@@ -25,6 +25,8 @@ _LEAF = rb'[{\[](?:[^"{}\[\]]++|' + _STRING + rb")*+[}\]]"
 _NEST = rb'[{\[](?:[^"{}\[\]]++|' + _STRING + rb"|%b)*+[}\]]"
 _shallow = re.compile(_NEST % (_NEST % (_NEST % _LEAF)), re.DOTALL)
 _token = re.compile(rb'\s*+("(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s"{}\[\],:]++)', re.DOTALL)
+# From one container of an array to the next.
+_onward = re.compile(rb"\s*+,\s*+([{\[])")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -114,9 +116,16 @@ class _Reading:
 
     def _array(self, path: Path) -> Iterator[Item | Reject]:
         inner = (*path, "*")
+        is_entered = self._enters(inner)
         token = self._next()
         while token != b"]":
-            yield from self._value(inner, token)
+            if is_entered or token not in b"{[":
+                yield from self._value(inner, token)
+            else:
+                yield self._gathered(self._here(), inner)
+            if (onward := _onward.match(self._data, self._at)) is not None:
+                self._at, token = onward.end(), onward[1]
+                continue
             token = self._next()
             if token == b",":
                 token = self._next()

@@ -190,6 +190,8 @@ _LISTS: Final[Mapping[str, Callable[[Iterable[str]], list[str]]]] = {
     "references": _references,
 }
 _SAME: Final = {"percentage": "confidence"}
+_OF_REPORTS: Final = frozenset(REPORT_FIELDS)
+_KNOWN_CATEGORIES: Final = frozenset({None, *CATEGORIES})
 
 
 def fields_of(said: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Fields | None:
@@ -209,10 +211,10 @@ def fields_of(said: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Fields | N
             gathered.setdefault(name, []).extend(_texts(value))
             continue
         field = _SAME.get(name, name)
-        target = report if field in REPORT_FIELDS else metadata
+        target = report if field in _OF_REPORTS else metadata
         if field not in target and (found := _converted(name, value)) not in (None, "", []):
             target[field] = found
-    if report.get("category") not in (None, *CATEGORIES):
+    if report.get("category") not in _KNOWN_CATEGORIES:
         gathered.setdefault("tags", []).append(report.pop("category"))
     for name, items in gathered.items():
         if kept := _LISTS[name](items):
@@ -225,9 +227,10 @@ def fields_of(said: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Fields | N
 def _converted(name: str, value: Any) -> Any:
     convert = _FROM_TEXT.get(name)
     if isinstance(value, str):
-        return (
-            (convert(value.strip()) if convert else value.strip()[:MAX_TEXT_CHARS]) if says_something(value) else None
-        )
+        text = value.strip()
+        if not says_something(text):
+            return None
+        return convert(text) if convert else text[:MAX_TEXT_CHARS]
     if name == "ports" and isinstance(value, int):
         return [value] if _is_port(value) else None
     if name == "mitreIds":

@@ -72,10 +72,19 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-#: The form of nearly all patterns, for which the whole grammar takes ten times as long: one value that is equal.
-_simple: Final = re.compile(
-    r"\s*\[\s*([A-Za-z][\w-]*):([A-Za-z_]+(?:\.[A-Za-z_]\w*)*(?:\.(?=')|(?!\.)))(?:(?<=\.)'([^'\\]*)')?"
-    r"\s*=\s*'([^'\\]*)'\s*\]\s*"
+#: A text that a value is equal to, as nearly all patterns have it: the type of the object, the path, which may end in
+#: quotation marks, and the text.
+_TYPE: Final = r"(?!EXISTS:)[A-Za-z][\w-]*"
+_PATH: Final = r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*(?:\.(?=')|(?!\.))"
+_BARE: Final = r"[^'\\]*"
+_PARTS: Final = rf"({_TYPE}):({_PATH})(?:(?<=\.)'({_BARE})')?\s*=\s*'({_BARE})'"
+_EQUAL: Final = rf"{_TYPE}:{_PATH}(?:(?<=\.)'{_BARE}')?\s*=\s*'{_BARE}'"
+_parts_of_each: Final = re.compile(_PARTS).findall
+#: The forms for which the whole grammar takes ten times as long: one of these, or several that are joined alike.
+_simple: Final = re.compile(rf"\s*\[\s*{_PARTS}\s*\]\s*").fullmatch
+_alike: Final = re.compile(
+    rf"\s*\[\s*{_EQUAL}(?:\s*(OR|AND)\s+{_EQUAL}(?:\s*\1\s+{_EQUAL})*"
+    rf"|\s*\]\s*(OR|AND)\s*\[\s*{_EQUAL}(?:\s*\]\s*\2\s*\[\s*{_EQUAL})*)\s*\]\s*"
 ).fullmatch
 _COMPARING: Final = frozenset({"=", "==", "!=", "<>", "<", "<=", ">", ">="})
 _WORD_OPERATORS: Final = frozenset({"LIKE", "MATCHES", "ISSUBSET", "ISSUPERSET"})
@@ -86,7 +95,12 @@ def parse(text: str) -> Node:
     if len(text) > MAX_PATTERN_CHARS:
         raise PatternError(f"is longer than {MAX_PATTERN_CHARS} characters")
     if (simple := _simple(text)) is not None:
-        return Observation(Comparison(simple[1], simple[2] + (simple[3] or ""), "=", (simple[4],)))
+        return Observation(_equal(*simple.groups("")))
+    return _alike_joined(text) or by_grammar(text)
+
+
+def by_grammar(text: str) -> Node:
+    """The same of any pattern, by the whole grammar. Raises PatternError."""
     return _Parser(text).pattern()
 
 
@@ -99,6 +113,20 @@ def comparisons(node: Node) -> Iterator[Comparison]:
             yield from comparisons(part)
     else:
         yield from comparisons(node.expression if isinstance(node, Observation) else node.part)
+
+
+def _alike_joined(text: str) -> Node | None:
+    """The pattern that a text spells, if it is of values that are equal, all within brackets or each in its own."""
+    found = _alike(text)
+    if found is None:
+        return None
+    parts = tuple(_equal(*one) for one in _parts_of_each(text))
+    within, between = found.groups()
+    return Observation(Combined(within, parts)) if within else Combined(between, tuple(map(Observation, parts)))
+
+
+def _equal(object_type: str, path: str, quoted: str, value: str) -> Comparison:
+    return Comparison(object_type, path + quoted, "=", (value,))
 
 
 class _Parser:
