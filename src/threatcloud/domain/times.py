@@ -49,7 +49,8 @@ def parse_time(text: str) -> int:
         raise ValueError("must be an ISO 8601 time such as 2026-03-07T08:15:00.000Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    time_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
+    since = moment - _EPOCH
+    time_ms = since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
     if not 0 <= time_ms <= _MAX_MS:
         raise ValueError("must lie between the years 1970 and 9999")
     return time_ms

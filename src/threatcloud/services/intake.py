@@ -35,6 +35,7 @@ MAX_METADATA_DEPTH: Final = 8
 MAX_RELATED: Final = 100
 TLP_LABELS: Final = ("clear", "white", "green", "amber", "amber+strict", "red")
 _KINDS: Final = {kind.value: kind for kind in IndicatorType}
+_NESTING: Final = (dict, list)  # a union is made anew wherever it stands
 _KIND_WANTED: Final = f"must be one of {', '.join(IndicatorType)}"
 
 
@@ -183,7 +184,7 @@ def _port(name: str, value: Any) -> int:
 def _is_deeper(value: Any, levels: int) -> bool:
     """Whether an object or list is nested deeper; looks no deeper itself."""
     for item in value.values() if isinstance(value, dict) else value:
-        if isinstance(item, (dict, list)) and (levels == 1 or _is_deeper(item, levels - 1)):
+        if isinstance(item, _NESTING) and (levels == 1 or _is_deeper(item, levels - 1)):
             return True
     return False
 

@@ -27,6 +27,7 @@ from threatcloud.formats.readers.stix_pattern import (
 
 _MAX_PATTERN_KEPT: Final = 1_000
 _MAX_DEPTH: Final = 6
+_NUMBER: Final = (int, float)  # a union is made anew wherever it stands
 _is_indicator: Final = re.compile(rb'"type"\s*:\s*"indicator"').search
 #: Objects that speak of indicators, and are read for them.
 _CONTEXT: Final = frozenset(
@@ -218,7 +219,7 @@ def _said(item: Mapping[str, Any], context: Context, kinds: set[str]) -> dict[st
     name = item.get("name") if isinstance(item.get("name"), str) else ""
     return {
         "category": category_of(told) or about.category or category_of([str(item.get("description") or name)]),
-        "confidence": confidence / 100 if isinstance(confidence, int | float) and 0 < confidence <= 100 else None,
+        "confidence": confidence / 100 if isinstance(confidence, _NUMBER) and 0 < confidence <= 100 else None,
         "timestamp": item.get("valid_from") or item.get("created"),
         "expiresAt": item.get("valid_until"),
         "tlp": strictest([context.marking(item), *(tlp(label) for label in labels if label[:3].lower() == "tlp")]),
