@@ -47,12 +47,23 @@ def entries(draw: st.DrawFn) -> tuple[IndicatorType, FullEntry]:
 @given(entries())
 def test_an_indicator_of_stix_is_the_same_by_template(listed: tuple[IndicatorType, FullEntry]) -> None:
     kind, entry = listed
-    words: set[str | None] = set()
 
-    (text,) = stix.indicator_texts(kind, [entry], words)
+    (text,) = stix.indicator_texts(kind, [entry])
 
     assert text.encode() == msgspec.json.encode(stix.indicator_object(kind, entry))
-    assert words == {entry.tlp}
+
+
+@given(st.lists(entries(), max_size=3))
+def test_a_bundle_has_every_marking_that_its_indicators_refer_to(listed: list[tuple[IndicatorType, FullEntry]]) -> None:
+    texts = [text for kind, entry in listed for text in stix.indicator_texts(kind, [entry])]
+    full = [entry for _, entry in listed]
+    before, after = stix.around_indicators(["x"], full, is_empty=not full)
+
+    objects = json.loads(before + ",".join(texts).encode() + after)["objects"]
+
+    markings = {item["id"] for item in objects if item["type"] == "marking-definition"}
+    assert markings == {ref for item in objects for ref in item.get("object_marking_refs", [])}
+    assert len(objects) == 1 + len(markings) + len(full)
 
 
 @given(entries())

@@ -39,9 +39,18 @@ def aggregated(values: Sequence[str]) -> list[str]:
             joined |= {place: [] for _, _, place in run}
             for place, value in _networks_of(version, run):
                 joined[place].append(value)
-    if not joined:
-        return list(values)
-    return [one for place, value in enumerate(values) for one in joined.get(place, (value,))]
+    return _replaced(values, joined)
+
+
+def _replaced(values: Sequence[str], others: Mapping[int, Sequence[str]]) -> list[str]:
+    """The values with others in some places; what lies between two such places is taken at once."""
+    found: list[str] = []
+    begins = 0
+    for place in sorted(others):
+        found += values[begins:place]
+        found += others[place]
+        begins = place + 1
+    return [*found, *values[begins:]]
 
 
 def _runs(keys: Sequence[_Key], lasts: Mapping[int, int]) -> Iterator[list[_Span]]:

@@ -111,6 +111,8 @@ _TLP_IDS: Final = {
 }
 _TLP_WORDS: Final = {**{word: word for word in _TLP_IDS}, "clear": "white", "amber+strict": "red"}
 _PHASES_OF: Final = {category: (Phase("mitre-attack", name),) for category, name in _PHASES.items()}
+#: The place of the word of TLP among the fields of an entry.
+_TLP: Final = 8
 _MARKS: Final = {tlp: (_TLP_IDS[word],) for tlp, word in _TLP_WORDS.items()}
 
 
@@ -143,13 +145,12 @@ def indicator_object(kind: IndicatorType, entry: FullFields) -> IndicatorObject:
     return _object(kind, (category, tlp, techniques), _Own(*_own(kind, entry)))
 
 
-def indicator_texts(kind: IndicatorType, entries: Iterable[FullFields], words: set[str | None]) -> Iterator[str]:
-    """The same of many entries, each encoded; the words of TLP that they are marked with come into the set."""
+def indicator_texts(kind: IndicatorType, entries: Iterable[FullFields]) -> Iterator[str]:
+    """The same of many entries, each encoded."""
     templates = Templates(partial(_template, kind))
     for entry in entries:
         _, _, category, _, _, _, _, _, tlp, techniques = entry
         own = _own(kind, entry, escaped if kind is IndicatorType.URL else str)
-        words.add(tlp)
         yield templates[category, tlp, techniques, own[-1] is None] % own
 
 
@@ -297,13 +298,12 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def bundle(name: Sequence[str], words: Iterable[str | None], indicators: bytes) -> bytes:
-    """A bundle of encoded indicators between commas, with what they refer to: they are marked with these words of TLP.
+def around_indicators(name: Sequence[str], entries: Iterable[FullFields], *, is_empty: bool) -> tuple[bytes, bytes]:
+    """What is in a bundle before its indicators, and after them: they are between commas, or there is none.
 
-    Its id follows from the names.
+    With it comes what the indicators of these entries refer to. Its id follows from the names.
     """
-    marks = marking_objects(ref for word in set(words) for ref in _MARKS.get(word or "", ()))
-    place = MARKS[:1] if indicators else ()
-    whole = {"type": "bundle", "id": named_id("bundle", *name), "objects": [IDENTITY, *marks, *place]}
-    before, after = around(whole)
-    return b"".join((before, indicators, after))
+    words = {entry[_TLP] for entry in entries}
+    marks = marking_objects(ref for word in words for ref in _MARKS.get(word or "", ()))
+    place = () if is_empty else MARKS[:1]
+    return around({"type": "bundle", "id": named_id("bundle", *name), "objects": [IDENTITY, *marks, *place]})

@@ -27,6 +27,7 @@ from threatcloud.storage.store import Clock, Store
 DETAILS_AGE_MS: Final = 5 * MINUTE_MS
 #: Up to here a thread is quicker than the start of a process, and is done within some ten milliseconds.
 SHORT_ENTRIES: Final = 5_000
+_PIECE_BYTES: Final = 1 << 20
 
 _log = structlog.get_logger("rendering")
 
@@ -152,8 +153,11 @@ async def _answer(question: bytes) -> tuple[bytes, bytes]:
             process.stdin.write(question)
             await process.stdin.drain()
         process.stdin.close()
-        answer = await process.stdout.readline(), await process.stdout.read()
-        await process.wait()
+        head = await process.stdout.readline()
+        pieces = []
+        while piece := await process.stdout.read(_PIECE_BYTES):
+            pieces.append(piece)
+        await process.wait()  # its room is free before the text takes twice its own
     finally:
         if process.returncode is None:
             process.kill()
@@ -161,7 +165,7 @@ async def _answer(question: bytes) -> tuple[bytes, bytes]:
     if process.returncode:
         _log.error("a list was not rendered", code=process.returncode)
         raise Busy("the list could not be rendered; try again")
-    return answer
+    return head, b"".join(pieces)
 
 
 def _published(rendering: Rendering, at: int) -> Published:
