@@ -22,7 +22,8 @@ from psycopg.pq.abc import PGresult
 from psycopg.types.numeric import NumericBinaryLoader
 
 from threatcloud.storage.driver import Params, Row, StorageUnavailable, TryAgain
-from threatcloud.storage.postgres_wire import Wait, Wire, storable, wait_here
+from threatcloud.storage.postgres_many import LEAST_ROWS, together
+from threatcloud.storage.postgres_wire import ARRAYS, Wait, Wire, storable, wait_here
 
 #: What a connection is opened with where the address says nothing else: a server that is cut off is noticed.
 _CONNECT: Final = {
@@ -42,6 +43,10 @@ _SERVER_SIDE: Final = {
 }
 #: How long a writer waits for another, and how long one that says nothing may hold up the others.
 _WRITING: Final = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "5s"}
+_COLUMN_TYPES: Final = (
+    "SELECT attname::text, atttypid::bigint FROM pg_attribute WHERE attrelid = ?::text::regclass AND attnum > 0 "
+    "AND NOT attisdropped"
+)
 BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: What is wrong with the server or the way to it, and not with a statement.
 _TROUBLE: Final = (
@@ -119,6 +124,7 @@ class PostgresConnection:
         self._line = socket.socket(fileno=os.dup(self.raw.fileno()))
         self.raw.adapters.register_loader("numeric", _WholeNumber)
         self._rows = Transformer(self.raw)
+        self._types: dict[str, dict[str, int] | None] = {}
         self.wire = Wire(self.raw.pgconn, wait)
         self.wire.add(_set_up({**_SERVER_SIDE, **session}))
         self.wire.send()
@@ -162,12 +168,24 @@ class PostgresConnection:
 
     def run_many(self, sql: str, params: Iterable[Params]) -> None:
         """See ``driver.Connection.run_many``. They are sent with what follows."""
-        text = translated(sql)
+        rows = list(params)
+        one = together(sql) if len(rows) >= LEAST_ROWS else None
         try:
-            for each in params:
+            if one is not None and one.fits(rows) and (types := self._types_of(one.table)) is not None:
+                self.wire.add(one.text, one.arrays(rows, types))
+                return
+            text = translated(sql)
+            for each in rows:
                 self.wire.add(text, each)
         except psycopg.Error as error:
             raise self._trouble(error) from error
+
+    def _types_of(self, table: str) -> dict[str, int] | None:
+        """The types of a table's columns; None where one has no array that we can say."""
+        if table not in self._types:
+            types = {str(name): int(number) for name, number in self._ask(_COLUMN_TYPES, (table,))}
+            self._types[table] = types if ARRAYS.keys() >= set(types.values()) else None
+        return self._types[table]
 
     def settle(self) -> None:
         """See ``driver.Connection.settle``."""

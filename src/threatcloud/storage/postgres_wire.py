@@ -8,16 +8,20 @@ import select
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-_TEXT_ARRAY, _BYTES_ARRAY, _INT_ARRAY, _FLOAT_ARRAY = 1009, 1001, 1016, 1022
+_TEXT, _BYTES, _WHOLE, _DOUBLE = 25, 17, 20, 701
+#: The types of the engine whose arrays can be said, and those of the arrays.
+ARRAYS: Final = {_TEXT: 1009, _BYTES: 1001, _WHOLE: 1016, _DOUBLE: 1022}
 _INT: Final = struct.Struct(">q").pack
 _FLOAT: Final = struct.Struct(">d").pack
 _LENGTH: Final = struct.Struct(">i").pack
+_INT_ITEM: Final = struct.Struct(">iq").pack
+_FLOAT_ITEM: Final = struct.Struct(">id").pack
 _NULL: Final = _LENGTH(-1)
 _BINARY: Final = 1
 #: How many statements are kept prepared, and how many are said before their answers are read.
@@ -40,6 +44,13 @@ def waited(socket: int, writing: bool, most_s: float | None) -> bool:
     poll = select.poll()
     poll.register(socket, select.POLLIN | (select.POLLOUT if writing else 0))
     return bool(poll.poll(None if most_s is None else most_s * 1000))
+
+
+class Dumped(NamedTuple):
+    """A parameter as it is sent: the number of its type, and its binary form."""
+
+    type: int
+    form: bytes
 
 
 class Wire:
@@ -191,7 +202,9 @@ def dump(value: Any) -> tuple[int, bytes | None, int]:
     if kind is bytes:
         return 17, value, 1
     if kind is list:
-        return _dump_list(value)
+        return *_dump_list(value), _BINARY
+    if kind is Dumped:
+        return *value, _BINARY
     return _dump_other(value)
 
 
@@ -216,16 +229,21 @@ def _text(value: str) -> bytes:
     return storable(value).encode()
 
 
-def _dump_list(values: list[Any]) -> tuple[int, bytes | None, int]:
-    """A list of one type, in which None may stand (https://www.postgresql.org/docs/current/arrays.html; array_recv)."""
+def _dump_list(values: list[Any]) -> Dumped:
+    """A list of one type, in which None may stand; of whole numbers where it has nothing else."""
     first = next((value for value in values if value is not None), 0)
-    if isinstance(first, bytes):
-        oid, element, dumped = _BYTES_ARRAY, 17, values
-    elif isinstance(first, str):
-        oid, element, dumped = _TEXT_ARRAY, 25, [None if value is None else _text(value) for value in values]
-    elif isinstance(first, float):
-        oid, element, dumped = _FLOAT_ARRAY, 701, [None if value is None else _FLOAT(value) for value in values]
+    kinds = ((bytes, _BYTES), (str, _TEXT), (float, _DOUBLE))
+    return dump_array(next((number for kind, number in kinds if isinstance(first, kind)), _WHOLE), values)
+
+
+def dump_array(element: int, values: Sequence[Any]) -> Dumped:
+    """Values of a type that is in ``ARRAYS``, or None, as an array
+    (https://www.postgresql.org/docs/current/arrays.html; array_recv)."""
+    if element == _WHOLE:
+        items = [_NULL if value is None else _INT_ITEM(8, value) for value in values]
+    elif element == _DOUBLE:
+        items = [_NULL if value is None else _FLOAT_ITEM(8, value) for value in values]
     else:
-        oid, element, dumped = _INT_ARRAY, 20, [None if value is None else _INT(value) for value in values]
-    items = [_NULL if item is None else _LENGTH(len(item)) + item for item in dumped]
-    return oid, struct.pack(">iiIii", 1, 1, element, len(values), 1) + b"".join(items), 1
+        forms = values if element == _BYTES else [None if value is None else _text(value) for value in values]
+        items = [_NULL if form is None else _LENGTH(len(form)) + form for form in forms]
+    return Dumped(ARRAYS[element], struct.pack(">iiIii", 1, 1, element, len(values), 1) + b"".join(items))
