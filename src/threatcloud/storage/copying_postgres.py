@@ -112,6 +112,7 @@ class PostgresSide:
 
     def finish(self) -> None:
         """See ``Target.finish``."""
+        self.db.run("RESET synchronous_commit")  # what is durable from here on makes all before it so
         self.begin()
         self.db.run(f"DROP TABLE {PROGRESS}")
         self.db.run("DELETE FROM schema_version WHERE number = ?", (_UNFINISHED,))
@@ -141,6 +142,7 @@ def postgres_target(url: str, source: str) -> PostgresSide:
     StorageUnavailable."""
     side = PostgresSide(url)
     try:
+        side.db.run("SET synchronous_commit = off")  # pages that a server forgets in a crash are copied again
         if not _there(side, PROGRESS):
             _begin(side, source)
     except BaseException:
