@@ -22,6 +22,7 @@ _LIMITS = ("READ", "WRITE", "FEED")
 _QUIET_S = 3
 #: What a server uses while nothing but its timers runs.
 _IDLE_CPU_S = 0.15
+_PIECE_BYTES = 1 << 20
 
 
 class Effort(NamedTuple):
@@ -95,14 +96,22 @@ class Site:
         self._pid = None
 
     def rest(self, *, most_s: float = 1800) -> None:
-        """Returns once the server has done what was left to do (correlation, lists) and idles."""
+        """Returns once the server has done what was left to do (correlation, lists) and idles, and the system has the
+        whole database in memory, as where one has run for long: some machines take out what was not read for a while.
+        """
         pid, until_s = self.pid, time.monotonic() + most_s
         while time.monotonic() < until_s:
             before_s = machine.cpu_s(pid)
             time.sleep(_QUIET_S)
             if machine.cpu_s(pid) - before_s < _IDLE_CPU_S:
+                self._read_through()
                 return
         raise NotMeasured("the server does not come to rest")
+
+    def _read_through(self) -> None:
+        with self.database.open("rb") as file:
+            while file.read(_PIECE_BYTES):
+                pass
 
     def memory(self) -> dict[str, float]:
         """Memory of the server in MB, by name; nothing while none runs."""

@@ -1,6 +1,7 @@
 """Filled stores: made once, kept where that is asked for, and copied for every run, since runs write."""
 
 import hashlib
+import os
 import shutil
 import sys
 import time
@@ -38,6 +39,7 @@ def provide(target: Path, size: Size, keep: Path | None) -> Filled:
     else:
         print(f"{size.name}: as kept in {keep}", file=sys.stderr)
     shutil.copyfile(kept, target)
+    os.sync()  # or the disk is busy with it while something is measured
     return note.filled
 
 

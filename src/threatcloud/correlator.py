@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from threatcloud.background import stand_back
 from threatcloud.config import Settings
 from threatcloud.footprint import tune_allocator, tune_collector
 from threatcloud.http.logs import configure_logs
@@ -23,16 +24,16 @@ from threatcloud.storage.driver import Transaction
 from threatcloud.storage.sqlite import SQLiteConnection
 
 #: Those who wait for an answer go before.
-_NICENESS: Final = 5
+_NICENESS: Final = 10
 
 
 def main() -> None:
     """Serves until whoever gives the orders is gone."""
+    stand_back(_NICENESS)
     tune_allocator()
     settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(orders,), name="orders", daemon=True).start()
-    os.nice(_NICENESS)
     configure_logs(settings.log_level, settings.log_format)
     stepper = Stepper(LateScreener(settings))
     connection = SQLiteConnection(settings.db_path, writable=True)

@@ -56,10 +56,7 @@ class CorrelatorProcess:
         return self._process
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # Ctrl-C is for the server, which ends this one in time.
-        process = subprocess.Popen(  # noqa: S603 - our own
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
+        process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
         try:
             _tell(process, pickle.dumps(self._settings))
         except Busy:

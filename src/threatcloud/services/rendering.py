@@ -145,7 +145,7 @@ async def _answer(question: bytes) -> tuple[bytes, bytes]:
 
     They are read apart, since a text may be so long that nobody wants to have it twice.
     """
-    process = await asyncio.create_subprocess_exec(*apart.COMMAND, stdin=PIPE, stdout=PIPE, start_new_session=True)
+    process = await asyncio.create_subprocess_exec(*apart.COMMAND, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -4,12 +4,12 @@ It reads an order, on a line, and the lines of the list; it writes what it says 
 """
 
 import gc
-import os
 import sys
 from typing import BinaryIO, Final
 
 import msgspec
 
+from threatcloud.background import stand_back
 from threatcloud.formats.feeds.format import Rendering
 from threatcloud.formats.feeds.order import Order, carry_out
 
@@ -48,6 +48,6 @@ def answer_to(asked: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(_NICENESS)
+    stand_back(_NICENESS)
     gc.disable()  # a million entries, none of which goes before the end
     answer_to(sys.stdin.buffer, sys.stdout.buffer)
