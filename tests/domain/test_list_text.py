@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from threatcloud.domain.list_text import Entry, ListText, Members, joined
+from tests.clock import NOW
+from threatcloud.domain.indicator import IndicatorType
+from threatcloud.domain.list_text import Entry, Head, ListText, Members, joined
 
 VALUES = [f"203.0.113.{number}" for number in range(1, 25)]  # 203.0.113.1 begins others
+HEAD, LATER = Head(IndicatorType.IP, NOW), Head(IndicatorType.IP, NOW + 10**12)
 MEMBERS = st.dictionaries(st.sampled_from(range(len(VALUES))), st.integers(0, 30), max_size=24)
 
 
@@ -23,23 +26,23 @@ def rendered(listed: Sequence[Entry]) -> ListText:
         same = [entry for entry in listed if entry.reputation == reputation]
         lines = "".join(f"{entry.value}\n" for entry in same).encode()
         parts.append((reputation, lines, Members().changed([entry.pk for entry in same], [])))
-    return joined(parts)
+    return joined(HEAD, parts)
 
 
 def reputations_of(text: ListText, of: dict[str, int]) -> list[int]:
     return [of[value] for value in text.lines.decode().split()]
 
 
-@given(MEMBERS, MEMBERS, MEMBERS, st.binary(max_size=40))
+@given(MEMBERS, MEMBERS, MEMBERS)
 def test_edits_lead_to_the_list_that_is_wanted(
-    first: dict[int, int], second: dict[int, int], third: dict[int, int], head: bytes
+    first: dict[int, int], second: dict[int, int], third: dict[int, int]
 ) -> None:
     text = rendered(entries(first))
     for before, after in ((first, second), (second, third)):
-        moved_to = head + b"\n" + text.lines
-        edited = text.moved_to(moved_to).edited(
+        edited = text.edited(
             [entry for entry in entries(after) if before.get(entry.pk - 1) != entry.reputation],
             [entry for entry in entries(before) if after.get(entry.pk - 1) != entry.reputation],
+            LATER,
         )
         assert edited is not None
         wanted = rendered(entries(after))
@@ -47,6 +50,7 @@ def test_edits_lead_to_the_list_that_is_wanted(
         assert edited.members == wanted.members
         found = reputations_of(edited, {VALUES[number]: reputation for number, reputation in after.items()})
         assert found == sorted(found)
+        assert edited.text == LATER.over(wanted.members) + edited.lines
         assert [end for end in edited.ends if end in wanted.ends] == list(wanted.ends)
         text = edited
 
@@ -54,7 +58,9 @@ def test_edits_lead_to_the_list_that_is_wanted(
 def test_who_comes_is_behind_the_others_of_its_reputation() -> None:
     text = rendered([Entry(1, "203.0.113.1", 5), Entry(3, "203.0.113.3", 7)])
 
-    edited = text.edited([Entry(2, "203.0.113.2", 5), Entry(9, "203.0.113.9", 0), Entry(8, "203.0.113.8", 6)], [])
+    edited = text.edited(
+        [Entry(2, "203.0.113.2", 5), Entry(9, "203.0.113.9", 0), Entry(8, "203.0.113.8", 6)], [], LATER
+    )
 
     assert edited is not None
     assert edited.lines.decode().split() == [f"203.0.113.{number}" for number in (9, 1, 2, 8, 3)]
@@ -63,8 +69,8 @@ def test_who_comes_is_behind_the_others_of_its_reputation() -> None:
 def test_what_is_not_in_the_list_cannot_be_taken_out() -> None:
     text = rendered([Entry(1, "203.0.113.12", 5), Entry(2, "203.0.113.1", 6)])
 
-    assert text.edited([], [Entry(3, "203.0.113.2", 5)]) is None
-    left = text.edited([], [Entry(2, "203.0.113.1", 6)])
+    assert text.edited([], [Entry(3, "203.0.113.2", 5)], LATER) is None
+    left = text.edited([], [Entry(2, "203.0.113.1", 6)], LATER)
     assert left is not None
     assert left.lines == b"203.0.113.12\n"
 
@@ -74,4 +80,4 @@ def test_the_empty_list() -> None:
 
     assert text.lines == b""
     assert text.members.fingerprint == "0-0-0"
-    assert text.edited([], []) == text
+    assert text.edited([], [], HEAD) == text

@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests.clock import NOW
 from tests.services.conftest import System
+from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.domain.list_text import ListText
+from threatcloud.domain.list_text import Head, ListText
 from threatcloud.services import kept_list
 from threatcloud.services.kept_list import KeptList
 from threatcloud.storage import default_list, feed_log
@@ -20,8 +22,8 @@ def kept(system: System) -> KeptList:
 
 def check(system: System, kept: KeptList) -> set[str]:
     """What is listed, by the list that was edited and one that is read as a whole."""
-    edited: ListText = system.run(kept.read())
-    whole = system.run(system.store.scan(lambda db: default_list.render(db, IP))).text
+    edited: ListText = system.run(kept.read(NOW))
+    whole = system.run(system.store.scan(lambda db: default_list.render(db, Head(IP, NOW)))).text
     assert sorted(edited.lines.splitlines()) == sorted(whole.lines.splitlines())
     assert edited.members == whole.members
     assert edited.ends[-1:] == whole.ends[-1:]
@@ -39,18 +41,18 @@ def test_who_comes_and_leaves(system: System, kept: KeptList) -> None:
 
 
 def test_what_comes_and_leaves_again_between_two_readings_changes_nothing(system: System, kept: KeptList) -> None:
-    before = system.run(kept.read())
+    before = system.run(kept.read(NOW))
     system.report("91.240.118.9")
     system.leave("91.240.118.9")
-    assert system.run(kept.read()) is before
+    assert system.run(kept.read(NOW)) is before
 
 
 def test_what_was_never_told_is_seen_when_the_list_is_read_as_a_whole(system: System, kept: KeptList) -> None:
     """Nothing but reading shows this, which is in no log: so the others are edits."""
-    before = system.run(kept.read())
+    before = system.run(kept.read(NOW))
     system.run(system.store.write(lambda tx: tx.db.run("UPDATE indicator SET shared = 0 WHERE value = '91.240.118.8'")))
-    assert system.run(kept.read()) is before
-    assert system.run(kept.read(whole=True)).lines == b"91.240.118.7\n"
+    assert system.run(kept.read(NOW)) is before
+    assert system.run(kept.read(NOW, whole=True)).lines == b"91.240.118.7\n"
 
 
 @pytest.mark.parametrize(("limit", "most"), [("MAX_CHANGES", 1), ("MAX_REMOVED", 1)])
@@ -59,22 +61,23 @@ def test_where_much_has_changed_the_list_is_read_as_a_whole(
 ) -> None:
     monkeypatch.setattr(kept_list, limit, most)
     system.report("91.240.118.9")
-    system.run(kept.read())
+    system.run(kept.read(NOW))
     system.run(system.store.write(lambda tx: tx.db.run("UPDATE indicator SET shared = 0 WHERE value = '91.240.118.9'")))
     system.leave("91.240.118.7", "91.240.118.8")
-    assert system.run(kept.read()).lines == b""
+    assert system.run(kept.read(NOW)).lines == b""
 
 
 def test_an_erasure_has_the_list_read_as_a_whole(system: System, kept: KeptList) -> None:
-    system.run(kept.read())
+    system.run(kept.read(NOW))
     system.run(system.store.write(feed_log.raise_to_now))
     system.run(system.store.write(lambda tx: tx.db.run("UPDATE indicator SET shared = 0 WHERE value = '91.240.118.8'")))
-    assert system.run(kept.read()).lines == b"91.240.118.7\n"
+    assert system.run(kept.read(NOW)).lines == b"91.240.118.7\n"
 
 
-def test_a_list_that_stands_in_a_text_is_edited_in_it(system: System, kept: KeptList) -> None:
-    lines = system.run(kept.read()).lines
-    kept.stands_in(b"# a head\n" + lines)
-    system.leave("91.240.118.7")
+def test_a_list_is_headed_with_when_it_was_written(system: System, kept: KeptList) -> None:
+    first: ListText = system.run(kept.read(NOW))
+    assert first.text == plain_header(IP, NOW, 2) + first.lines
+    assert system.run(kept.read(NOW + 5_000)) is first
     system.report("91.240.118.9")
-    assert check(system, kept) == {"91.240.118.8", "91.240.118.9"}
+    second: ListText = system.run(kept.read(NOW + 5_000))
+    assert second.text == plain_header(IP, NOW + 5_000, 3) + second.lines

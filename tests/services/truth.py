@@ -197,7 +197,7 @@ class System:
 
     def listed(self, kind: IndicatorType) -> list[str]:
         """The default list of a type, sorted."""
-        return sorted(self._runner.run(self.lists[kind].read()).lines.decode().split())
+        return sorted(self._runner.run(self.lists[kind].read(self.now)).lines.decode().split())
 
     def _report(self, tx: Transaction, step: Reported) -> None:
         reporter = self.names.ensure_reporter(tx, *REPORTERS[step.reporter])

@@ -4,6 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from threatcloud.domain.feed import plain_header
+from threatcloud.domain.indicator import IndicatorType
+
+
+_Piece = bytes | memoryview
+
 
 class Members(NamedTuple):
     """Who is in a list, whatever the order: their count, the sum of their row numbers, and the sum of those scattered.
@@ -44,13 +50,25 @@ class Entry(NamedTuple):
     reputation: int
 
 
+class Head(NamedTuple):
+    """What a list is headed with: its type, and when it was written."""
+
+    kind: IndicatorType
+    at: int
+
+    def over(self, members: Members) -> bytes:
+        """The comment lines of the list of these."""
+        return plain_header(self.kind, self.at, members.entries)
+
+
 class ListText(NamedTuple):
-    """Values one a line, each line ended, from ``start`` of a text whose line before that is ended, too.
+    """A plain list: its head, and values one a line from ``start`` on, each line ended.
 
     ``ends`` says, by reputation, worst first, where the lines of those that have it end.
     """
 
     text: bytes
+    head: Head
     start: int
     ends: tuple[tuple[int, int], ...]
     members: Members
@@ -60,17 +78,10 @@ class ListText(NamedTuple):
         """The values alone."""
         return self.text[self.start :]
 
-    def moved_to(self, text: bytes) -> "ListText":
-        """The same list in a text that ends with it."""
-        shift = len(text) - len(self.text)
-        return ListText(text, self.start + shift, tuple((it, end + shift) for it, end in self.ends), self.members)
-
-    def edited(self, added: Sequence[Entry], removed: Sequence[Entry]) -> "ListText | None":
-        """The list without those removed, and with those added behind the others of their reputation; the text begins
-        with its values. None when one of those removed is not in it.
+    def edited(self, added: Sequence[Entry], removed: Sequence[Entry], head: Head) -> "ListText | None":
+        """The list without those removed, and with those added behind the others of their reputation. None when one of
+        those removed is not in it.
         """
-        pieces: list[memoryview | bytes] = []
-        lengths: dict[int, int] = {}
         lines = [self._line_of(entry) for entry in removed]
         gaps = sorted(line for line in lines if line)
         if len(gaps) < len(lines):
@@ -78,24 +89,17 @@ class ListText(NamedTuple):
         fresh: defaultdict[int, list[str]] = defaultdict(list)
         for entry in added:
             fresh[entry.reputation].append(f"{entry.value}\n")
-        for reputation, start, end in self._ranges(fresh):
-            kept = list(_between(memoryview(self.text), start, end, gaps))
-            more = "".join(fresh[reputation]).encode()
-            pieces += [*kept, more]
-            lengths[reputation] = sum(map(len, kept)) + len(more)
-        ends, at = [], 0
-        for reputation, length in lengths.items():
-            at += length
-            ends.append((reputation, at))
         members = self.members.changed([item.pk for item in added], [item.pk for item in removed])
-        return ListText(b"".join(pieces), 0, tuple(ends), members)
+        parts: list[tuple[int, list[_Piece]]] = []
+        for reputation, start, end in self._ranges(fresh):
+            kept = _between(memoryview(self.text), start, end, gaps)
+            parts.append((reputation, [*kept, "".join(fresh[reputation]).encode()]))
+        return _put_together(head, members, parts)
 
     def _line_of(self, entry: Entry) -> tuple[int, int] | None:
         """Where the line of a value begins and ends, if it is there."""
         line = f"{entry.value}\n".encode()
-        if self.text.startswith(line, self.start):
-            return self.start, self.start + len(line)
-        before = self.text.find(b"\n" + line, self.start)
+        before = self.text.find(b"\n" + line, self.start - 1)
         return (before + 1, before + 1 + len(line)) if before >= 0 else None
 
     def _ranges(self, more: Iterable[int]) -> Iterator[tuple[int, int, int]]:
@@ -116,14 +120,21 @@ def _between(text: memoryview, start: int, end: int, gaps: Sequence[tuple[int, i
     yield text[start:end]
 
 
-def joined(parts: Iterable[tuple[int, bytes, Members]]) -> ListText:
+def joined(head: Head, parts: Iterable[tuple[int, bytes, Members]]) -> ListText:
     """The list of which these are the lines, by reputation, worst first."""
-    pieces: list[bytes] = []
+    found = list(parts)
+    members = Members(*map(sum, zip(*(part for _, _, part in found), strict=True))) if found else Members()
+    return _put_together(head, members, ((reputation, [lines]) for reputation, lines, _ in found))
+
+
+def _put_together(head: Head, members: Members, parts: Iterable[tuple[int, list[_Piece]]]) -> ListText:
+    """The list of these pieces, by reputation. They are copied once: a million entries are 14 MB."""
+    first = head.over(members)
+    pieces: list[_Piece] = [first]
     ends: list[tuple[int, int]] = []
-    members, at = Members(), 0
-    for reputation, lines, found in parts:
-        pieces.append(lines)
-        at += len(lines)
+    at = len(first)
+    for reputation, lines in parts:
+        pieces += lines
+        at += sum(map(len, lines))
         ends.append((reputation, at))
-        members = Members(*(one + other for one, other in zip(members, found, strict=True)))
-    return ListText(b"".join(pieces), 0, tuple(ends), members)
+    return ListText(b"".join(pieces), head, len(first), tuple(ends), members)

@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.domain.list_text import ListText
+from threatcloud.domain.list_text import Head, ListText
 from threatcloud.storage import default_list, feeds
 from threatcloud.storage.default_list import Rendered
 from threatcloud.storage.driver import Connection
@@ -30,14 +30,16 @@ class KeptList:
         self._known: Rendered | None = None
         self._whole_at_s = 0.0
 
-    async def read(self, *, whole: bool = False) -> ListText:
-        """The list as it stands now; ``whole``: nothing is taken over from before."""
+    async def read(self, at: int, *, whole: bool = False) -> ListText:
+        """The list as it stands now, written at a time, or before where it is the same. ``whole``: nothing is taken
+        over from before."""
+        head = Head(self._kind, at)
         is_due = time.monotonic() > self._whole_at_s + WHOLE_EVERY_S
         known = None if whole or is_due else self._known
 
         def read(db: Connection) -> tuple[Rendered, bool]:
-            edited = self._edited(db, known) if known else None
-            return (edited, False) if edited else (default_list.render(db, self._kind), True)
+            edited = _edited(db, known, head) if known else None
+            return (edited, False) if edited else (default_list.render(db, head), True)
 
         found, is_whole = await self._store.scan(read)
         if is_whole:
@@ -45,19 +47,14 @@ class KeptList:
         self._known = found
         return found.text
 
-    def stands_in(self, text: bytes) -> None:
-        """Tells that the list as it was read is the end of a text that is kept anyway."""
-        if self._known is not None:
-            it = self._known.text
-            self._known = self._known._replace(text=it.moved_to(text))
-
     def forget(self) -> None:
         """Lets go of what was read."""
         self._known = None
 
-    def _edited(self, db: Connection, known: Rendered) -> Rendered | None:
-        changes = default_list.changes_since(db, self._kind, known.seq, MAX_CHANGES)
-        if changes is None or len(changes.removed) > MAX_REMOVED:
-            return None
-        text = known.text.edited(*changes) if any(changes) else known.text
-        return Rendered(text, feeds.last_change(db)) if text else None
+
+def _edited(db: Connection, known: Rendered, head: Head) -> Rendered | None:
+    changes = default_list.changes_since(db, head.kind, known.seq, MAX_CHANGES)
+    if changes is None or len(changes.removed) > MAX_REMOVED:
+        return None
+    text = known.text.edited(*changes, head) if any(changes) else known.text
+    return Rendered(text, feeds.last_change(db)) if text else None

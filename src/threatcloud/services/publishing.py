@@ -253,14 +253,11 @@ class Publisher:
 
     async def _renew(self, wanted: FeedList, known: Published | None, *, whole: bool) -> Published:
         """A default list as it stands now."""
-        kept, now = self._kept[wanted], self._clock()
-        text = await kept.read(whole=whole)
-        if known is not None and known.fingerprint == text.members.fingerprint:
+        text = await self._kept[wanted].read(_later(known, self._clock()), whole=whole)
+        entries, fingerprint = text.members.entries, text.members.fingerprint
+        if known is not None and known.fingerprint == fingerprint:
             return known
-        body = ListBody(text.lines, text.members)
-        published = await asyncio.to_thread(_pack, wanted, body, _later(known, now))
-        kept.stands_in(published.bodies[IDENTITY])
-        return published
+        return await asyncio.to_thread(publish, text.text, entries, fingerprint, text.head.at)
 
     async def _render(self, wanted: FeedList, known: Published | None) -> Published:
         now, is_agreed = self._clock(), self._store.is_shared

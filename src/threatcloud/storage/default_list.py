@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from threatcloud.domain.indicator import IndicatorType
-from threatcloud.domain.list_text import Entry, ListText, Members, joined
+from threatcloud.domain.list_text import Entry, Head, ListText, Members, joined
 from threatcloud.domain.reputation import BLOCK_REPUTATION
 from threatcloud.storage import feeds
 from threatcloud.storage.driver import Connection
@@ -25,9 +25,9 @@ class Rendered(NamedTuple):
     seq: int
 
 
-def render(db: Connection, kind: IndicatorType) -> Rendered:
-    """The list as a whole, worst first."""
-    return Rendered(joined(_parts(db, kind)), feeds.last_change(db))
+def render(db: Connection, head: Head) -> Rendered:
+    """The list as a whole, worst first, under this head."""
+    return Rendered(joined(head, _parts(db, head.kind)), feeds.last_change(db))
 
 
 def _parts(db: Connection, kind: IndicatorType) -> Iterator[tuple[int, bytes, Members]]:
