@@ -7,7 +7,6 @@ from typing import NamedTuple
 from threatcloud.domain.feed import plain_header
 from threatcloud.domain.indicator import IndicatorType
 
-
 _Piece = bytes | memoryview
 
 
