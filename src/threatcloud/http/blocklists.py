@@ -1,6 +1,7 @@
 """``/api/feeds/…-blocklist`` and ``/api/feeds/all``: what to block, in the format of whoever loads it."""
 
 import re
+from functools import cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -70,6 +71,7 @@ def _format(formats: tuple[Format, ...]) -> Meta:
     return Meta(max_length=64, description=about, extra_json_schema={"enum": [known.name for known in formats]})
 
 
+@cache
 def _formats_of(kind: IndicatorType) -> tuple[Format, ...]:
     return tuple(known for known in FORMATS if kind in known.kinds)
 
@@ -158,7 +160,7 @@ def _wanted_format(call: Call, formats: tuple[Format, ...], *, is_strict: bool =
     """The format a call asks for by name, or by Accept; plain where it asks for none that there is, unless strict."""
     if call.query.format is not None:
         return find_format(call.query.format)
-    media = choose_media(call.header(b"accept") or "*/*", [known.media for known in formats])
+    media = choose_media(call.header(b"accept") or "*/*", tuple([known.media for known in formats]))
     if media is None and is_strict:
         there = ", ".join(f"{known.media} ({known.name})" for known in formats)
         raise NotAcceptable(f"none of what Accept asks for is here; there are {there}")
