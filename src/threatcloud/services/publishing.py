@@ -260,7 +260,8 @@ class Publisher:
         return await asyncio.to_thread(publish, text.text, entries, fingerprint, text.head.at)
 
     async def _render(self, wanted: FeedList, known: Published | None) -> Published:
-        now, is_agreed = self._clock(), self._store.is_shared
+        # A default list is stored by the node that leads: to agree on its time here would store an empty one.
+        now, is_agreed = self._clock(), self._store.is_shared and wanted not in DEFAULT_LISTS
 
         def read(db: Connection) -> tuple[ListBody, tuple[int, str] | None]:
             body = feeds.render_list(db, *wanted)
